@@ -1,0 +1,88 @@
+"""Every limit of rtbridge, named, with its unit and default.
+
+Crossing a limit gives a clear error to the one who crossed it and loses nothing for anybody else. Change them with
+`Bridge(..., limits=Limits(max_message=262_144))`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes are bytes, times are seconds, the rest are counts."""
+
+    # What a client may send.
+    max_message: int = 65_536
+    """Bytes of one WebSocket message, or of one command."""
+    max_body: int = 1_048_576
+    """Bytes of one POST body."""
+    max_commands: int = 256
+    """Commands in one POST or one WebSocket message, and commands waiting on one connection."""
+    max_fragments: int = 1_024
+    """Fragments of one WebSocket message."""
+    max_channels: int = 128
+    """Channels one connection or poll may follow."""
+    max_token: int = 16_384
+    """Bytes of a session token."""
+    body_timeout: float = 10.0
+    """Seconds within which a POST body must have arrived."""
+    hello_timeout: float = 10.0
+    """Seconds within which the first command of a WebSocket must have arrived."""
+
+    # What the application may send.
+    max_publication: int = 262_144
+    """Bytes of one publication's data as JSON."""
+
+    # How long connections wait.
+    poll_wait: float = 25.0
+    """Longest seconds a long poll is parked."""
+    poll_interval: float = 5.0
+    """Advised seconds between short polls."""
+    ping_interval: float = 25.0
+    """Seconds between pings on sockets and streams."""
+    ping_timeout: float = 20.0
+    """Seconds after a ping within which a WebSocket must have answered."""
+    send_timeout: float = 30.0
+    """Seconds a socket may take nothing at all before it is given up."""
+    close_timeout: float = 5.0
+    """Seconds the peer has to answer a close frame."""
+    send_buffer: int = 65_536
+    """Bytes of kernel send buffer per WebSocket (SO_SNDBUF): a slow reader must cost no more than an idle one."""
+    parked_share: float = 0.5
+    """Share of a threaded server's threads that polls, streams and sockets may occupy."""
+    parked_max: int = 1_000
+    """Most connections carried by threads of this process, whatever the share."""
+
+    # Sessions, calls, grants.
+    token_ttl: float = 300.0
+    """Seconds a token stands in for authenticate and authorize."""
+    session_grace: float = 30.0
+    """Seconds after its last connection or poll (and its advised pause) until a session has ended."""
+    call_ttl: float = 300.0
+    """Seconds a call's reply is kept for retries."""
+    call_lease: float = 30.0
+    """Seconds without a sign of life after which a running call's worker counts as dead."""
+
+    # The bus and the tails.
+    position_ttl: float = 2_592_000.0
+    """Seconds (30 days) that a channel's epoch and counter outlive its last use."""
+    idempotency_ttl: float = 300.0
+    """Seconds an idempotency key is remembered."""
+    page_publications: int = 500
+    """Publications in one page."""
+    page_bytes: int = 524_288
+    """Bytes of data in one page (at least one publication is always returned)."""
+    memory_channels: int = 100_000
+    """Channels that memory:// remembers; beyond it the longest unused are forgotten."""
+    tail_bytes: int = 67_108_864
+    """Bytes that all tails of a process hold."""
+    tail_publications: int = 1_000
+    """Publications one tail holds."""
+    tail_prime: int = 100
+    """Publications read into a tail when its channel is first watched."""
+    tail_linger: float = 60.0
+    """Seconds a channel stays watched after its last reader left."""
+    sweep_interval: float = 3.0
+    """Seconds between position checks of a watched channel."""
