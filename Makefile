@@ -1,0 +1,49 @@
+# Everything sets itself up; what is set up already costs nothing. PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+SETUP = $(PYTHON) tools/setup.py
+WHEEL = RTBRIDGE_WHEEL="$$(echo $(CURDIR)/build/wheel/*.whl)"
+ARGS ?=
+
+.PHONY: help demo demo-flask test test-slow lint docs bench dev clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
+
+demo:            ## the Django photo site; PORT=8000 chooses where
+	@$(SETUP) demo
+	@.venv/bin/python examples/django_demo/run.py
+
+demo-flask:      ## the Flask auction
+	@$(SETUP) demo
+	@.venv/bin/python examples/flask_demo/run.py
+
+test:            ## every fast test, against the built wheel; ARGS="-k word" goes to pytest
+	@$(SETUP) system test node
+	@tools/npm.sh test
+	$(WHEEL) .venv/bin/pytest $(ARGS)
+
+test-slow:       ## chaos, simulations, browsers
+	@$(SETUP) system test node
+	$(WHEEL) .venv/bin/pytest -m "slow or browser" $(ARGS)
+
+lint:            ## ruff, mypy --strict, and tsc for the browser client
+	@$(SETUP) test node
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	@tools/npm.sh check
+
+docs:            ## run every snippet of the docs and check their links
+	@$(SETUP) system test
+	$(WHEEL) .venv/bin/pytest tests/docs $(ARGS)
+
+bench:           ## benchmarks
+	@$(SETUP) test
+	@tools/bench.sh
+
+dev:             ## .venv with the checkout installed editable, for work on rtbridge
+	@$(SETUP) dev node
+	@echo "ready: .venv/bin/pytest"
+
+clean:           ## remove what was set up and built
+	rm -rf .venv build dist tests/js/node_modules
