@@ -1,0 +1,214 @@
+"""Commands: what a client says. Import them from `messages`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+from rtbridge.protocol import fields as _fields
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.fields import Fields
+from rtbridge.protocol.positions import Position
+
+VERSION = 1
+"""The version of the protocol that this code speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Opens every connection and every poll.
+
+    Attributes:
+        id: the command's id, as for all commands below: an integer from 1, None where it is optional and left
+            out.
+        version: of the protocol.
+        instance: random id of the page load or process, the same on every transport.
+        token: the newest token the client was given.
+        client: name and version of the client, for logs.
+    """
+
+    id: int
+    version: int
+    instance: str
+    token: str | None = None
+    client: str | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values."""
+        return _present(
+            type="hello",
+            id=self.id,
+            version=self.version,
+            instance=self.instance,
+            token=self.token,
+            client=self.client,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Asks for what comes after `position` (None: from now on), after the `recent` newest publications."""
+
+    id: int | None
+    channel: str
+    position: Position | None = None
+    recent: int | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values."""
+        return _present(
+            type="subscribe",
+            id=self.id,
+            channel=self.channel,
+            position=None if self.position is None else str(self.position),
+            recent=self.recent,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Ends a subscription."""
+
+    id: int | None
+    channel: str
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values."""
+        return _present(type="unsubscribe", id=self.id, channel=self.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Asks the application to do something.
+
+    Attributes:
+        call_id: the same for every retry of the same call: that is what makes it run at most once.
+        name: of the declared call.
+        params: its arguments, bytes as `bytes`.
+    """
+
+    id: int
+    call_id: str
+    name: str
+    params: dict[str, object] = field(default_factory=dict)
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values and bytes."""
+        return _present(type="call", id=self.id, call_id=self.call_id, name=self.name, params=self.params)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for a pong."""
+
+    id: int
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values."""
+        return {"type": "ping", "id": self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answers a `ping` push."""
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values."""
+        return {"type": "pong"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """Ends the session for good."""
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values."""
+        return {"type": "bye"}
+
+
+Command: TypeAlias = Hello | Subscribe | Unsubscribe | Call | Ping | Pong | Bye
+
+
+def parse_command(obj: object) -> Command:
+    """Read one decoded command.
+
+    Raises:
+        ProtocolError: with the code of the page and, where one could be read, the `command_id`.
+    """
+    fields = Fields(obj)
+    fields.command_id = fields.optional("id", _fields.command_id)
+    kind = fields.required("type", _fields.text)
+    parser = _PARSERS.get(kind)
+    if parser is None:
+        raise fields.error("unknown command", ErrorCode.UNKNOWN_COMMAND)
+    return parser(fields)
+
+
+def _hello(fields: Fields) -> Command:
+    command_id = fields.required("id", _fields.command_id)
+    version = fields.required("version", _fields.integer)
+    # Before anything else: another version may well have other fields.
+    if version != VERSION:
+        raise fields.error(f"this server speaks version {VERSION}", ErrorCode.UNSUPPORTED_VERSION)
+    return Hello(
+        command_id,
+        version,
+        fields.required("instance", _fields.random_id),
+        fields.optional("token", _fields.text),
+        fields.optional("client", _fields.short_text),
+    )
+
+
+def _subscribe(fields: Fields) -> Command:
+    if "position" in fields and "recent" in fields:
+        raise fields.error("recent goes without position only")
+    return Subscribe(
+        fields.command_id,
+        fields.required("channel", _fields.channel),
+        fields.optional("position", _fields.position),
+        fields.optional("recent", _fields.count),
+    )
+
+
+def _unsubscribe(fields: Fields) -> Command:
+    return Unsubscribe(fields.command_id, fields.required("channel", _fields.channel))
+
+
+def _call(fields: Fields) -> Command:
+    params = fields.optional("params", _fields.mapping)
+    return Call(
+        fields.required("id", _fields.command_id),
+        fields.required("call_id", _fields.random_id),
+        fields.required("name", _fields.name),
+        {} if params is None else params,
+    )
+
+
+def _ping(fields: Fields) -> Command:
+    return Ping(fields.required("id", _fields.command_id))
+
+
+def _pong(fields: Fields) -> Command:
+    return Pong()
+
+
+def _bye(fields: Fields) -> Command:
+    return Bye()
+
+
+def _present(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+_PARSERS = MappingProxyType(
+    {
+        "hello": _hello,
+        "subscribe": _subscribe,
+        "unsubscribe": _unsubscribe,
+        "call": _call,
+        "ping": _ping,
+        "pong": _pong,
+        "bye": _bye,
+    }
+)
