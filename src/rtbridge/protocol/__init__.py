@@ -7,6 +7,6 @@ stand on the very same lines. Import the module you need; nothing is re-exported
     positions, publications, channels, codes     the words
     data, codecs, packed                         JSON and MessagePack
     messages (commands, replies, fields, polls)  what is said
-    frames, handshake                            RFC 6455
+    frames, masking, handshake                   RFC 6455
     merge, states                                what a client and a server must remember
 """

@@ -116,7 +116,7 @@ def next_step(close_code: int) -> NextStep:
 
 
 def remedy(error_code: int) -> Remedy:
-    """What to do about an error: `mend` it, `retry` later, or `look` whether it happened before trying again."""
+    """What to do about an error: `mend` it, `retry` later, or `look` whether it happened all the same."""
     if 200 <= error_code <= 299:
         return "retry"
     if 300 <= error_code <= 399:

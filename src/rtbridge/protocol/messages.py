@@ -73,6 +73,7 @@ __all__ = [
     "Unsubscribed",
     "UnsubscribedPush",
     "parse_command",
+    "parse_error_fields",
     "parse_publications",
     "parse_server_message",
 ]
@@ -95,6 +96,14 @@ def parse_server_message(obj: object) -> ServerMessage | None:
 def parse_publications(value: object) -> tuple[Publication, ...]:
     """An array of publications, their data canonical again; ValueError or ProtocolError when malformed."""
     return tuple(_publication(Fields(item)) for item in _fields.array(value))
+
+
+def parse_error_fields(value: object) -> tuple[tuple[str, str], ...]:
+    """The `fields` of an error: pairs of field path and reason."""
+    items = (Fields(item) for item in _fields.array(value))
+    return tuple(
+        (item.required("field", _fields.text), item.required("reason", _fields.text)) for item in items
+    )
 
 
 def _publication(fields: Fields) -> Publication:
@@ -183,16 +192,9 @@ def _error(fields: Fields) -> ServerMessage:
         id=fields.optional("id", _fields.command_id),
         code=fields.required("code", _fields.integer),
         message=fields.required("message", _fields.text),
-        fields=fields.optional("fields", _field_errors) or (),
+        fields=fields.optional("fields", parse_error_fields) or (),
         retry_after=fields.optional("retry_after", _fields.number),
         data=fields.optional("data", _canonical),
-    )
-
-
-def _field_errors(value: object) -> tuple[tuple[str, str], ...]:
-    items = (Fields(item) for item in _fields.array(value))
-    return tuple(
-        (item.required("field", _fields.text), item.required("reason", _fields.text)) for item in items
     )
 
 
