@@ -1,0 +1,160 @@
+/**
+ * rtbridge in the browser: follow channels and make calls, over whatever transport works.
+ *
+ *     import { connect } from "/rt/client.js"
+ *     const rt = connect()
+ *     const feed = rt.subscribe("groups/7/photos", photo => show(photo))
+ *     const comment = await rt.call("photos.comment", { photo_id: 3, text: "wow" })
+ *
+ * How to read these modules: `session` is what is followed and called; a `link` is one connection of it; the `ladder`
+ * chooses among links; `websocket` and `poll` are drivers that move messages; `merge` decides what is new.
+ * The public types are in client.d.ts.
+ *
+ * @import {Problem, Rung} from "./types.js"
+ */
+import { followApart } from "./apart.js";
+import { json } from "./data.js";
+import { browser } from "./environment.js";
+import { makeEvents } from "./events.js";
+import { makeLadder, RUNGS } from "./ladder.js";
+import { poll } from "./poll.js";
+import { CallError, makeSession } from "./session.js";
+import { websocket } from "./websocket.js";
+
+export { CallError };
+
+/** A connection that is back within this time was never away. */
+const HICCUP = 1500;
+
+/**
+ * @param {string | string[]} transport
+ * @returns {Rung[]}
+ */
+const rungsOf = transport => transport === "auto" ? RUNGS : /** @type {Rung[]} */ ([transport].flat());
+
+/**
+ * The mount, with a slash at its end.
+ * @param {string} [url]
+ */
+function baseUrl(url) {
+    const page = globalThis.location?.href;
+    const base = url ? new URL(url, page) : new URL(".", import.meta.url ?? new URL("/rt/", page));
+    return base.href.replace(/\/?$/, "/");
+}
+
+/** @param {import("./client.js").Options} options */
+export function connect({ url, transport = "auto", codec = "json", environment } = {}) {
+    const env = { ...browser(), .../** @type {any} */ (environment) };
+    const base = baseUrl(url);
+    const surroundings = { env, base, codec: json };
+    const { on, emit } = makeEvents();
+    const listening = new AbortController();
+
+    /** @typedef {"connecting" | "online" | "offline" | "ended"} State */
+    /** @type {State} */
+    let state = "connecting";
+    /** @type {Rung | undefined} */
+    let shown;
+    /** @type {unknown} */
+    let waiting;
+    let failing = false;
+    let over = false;
+    let woken = false;
+
+    /** Something changed: see to it once, after the code that is running now. */
+    const changed = () => {
+        if (woken) return;
+        woken = true;
+        queueMicrotask(() => {
+            woken = false;
+            ladder.sync();
+        });
+    };
+
+    const show = () => {
+        env.clearTimeout(waiting);
+        waiting = undefined;
+        const now = ladder.current?.rung;
+        /** @type {State} */
+        const next = over ? "ended" : now ? "online" : failing || !env.onLine() ? "offline" : "connecting";
+        if (next === state && (now === shown || !now)) return;
+        [state, shown] = [next, now];
+        emit("status", { state, transport: now });
+    };
+
+    /** @param {boolean} fails */
+    const statusChanged = fails => {
+        failing = fails;
+        if (over || ladder.current) show();
+        else waiting ??= env.setTimeout(show, HICCUP);
+    };
+
+    /** @param {Problem} problem */
+    const finish = problem => {
+        over = true;
+        listening.abort();
+        ladder.stop();
+        session.end(problem);
+        show();
+    };
+
+    const session = makeSession(env, changed, (channel, limit) => followApart(surroundings, session, channel, limit));
+    const ladder = makeLadder({
+        env,
+        session,
+        chosen: rungsOf(transport),
+        memory: "rtbridge " + base,
+        drive: (rung, port) => rung === "websocket" ? websocket(port, surroundings) : poll(port, surroundings, rung),
+        changed: statusChanged,
+        finished: finish,
+    });
+
+    const start = async () => {
+        if (codec === "msgpack") {
+            try {
+                surroundings.codec = (await import("./msgpack.js")).msgpack;
+            } catch {
+                // It can do everything in JSON, too.
+            }
+        }
+        if (!over) ladder.start();
+    };
+    queueMicrotask(start);
+
+    /**
+     * @param {string} type
+     * @param {(event: any) => void} listener
+     */
+    const listen = (type, listener) => env.addEventListener(type, listener, listening.signal);
+    const probe = () => ladder.probe();
+    listen("online", probe);
+    listen("offline", probe);
+    listen("pageshow", event => event.persisted && ladder.restart());
+    listen("visibilitychange", () => {
+        const { current } = ladder;
+        if (!env.hidden() && !(current && env.now() - current.heard < 5000)) probe();
+    });
+
+    return {
+        subscribe: session.subscribe,
+        call: session.call,
+        on,
+        /** Who the server says we are. */
+        get clientId() { return session.clientId; },
+        /** What carries us now, if anything does. */
+        get transport() { return ladder.current?.rung; },
+        /** As last told by "status". */
+        get state() { return state; },
+        /**
+         * Change the transport; nothing is lost.
+         * @param {string | string[]} name
+         */
+        use: name => ladder.use(rungsOf(name)),
+        /** End the session. */
+        close() {
+            if (over) return;
+            ladder.current?.send([{ type: "bye" }]);
+            finish({ reason: "closed", message: "closed by this page" });
+        },
+    };
+}

@@ -1,0 +1,252 @@
+/**
+ * Which transport carries the session, and what happens when one fails. Retry, backoff and the choice of transport
+ * are owned here, once, above all transports.
+ *
+ *     websocket > eventstream > longpoll > shortpoll
+ *
+ * There is at most one `current` link, the best that had its hello answered. Beside it there may be others that try to
+ * become it; whatever arrives over any of them is merged. A rung that fails twice in a row while something else works
+ * rests for a while. When nothing works at all, no rung is to blame: back off and begin at the best again.
+ *
+ * @import {Driver, Environment, Link, Message, Port, Problem, Rung} from "./types.js"
+ * @import {Session} from "./session.js"
+ */
+import { nextStep } from "./codes.js";
+import { backoff } from "./environment.js";
+import { makeLink } from "./link.js";
+
+/** @type {Rung[]} best first */
+export const RUNGS = ["websocket", "eventstream", "longpoll", "shortpoll"];
+
+/** A connection that is not open after this long gets a poll beside it. */
+const RACE = 400;
+/** A rung that failed is tried again after about this long. */
+const REST = 60000;
+/** A link that lived so long was no failure. */
+const HEALTHY = 5000;
+/** How often we look around. */
+const TICK = 5000;
+/** The page must have been asleep if a tick comes this late. */
+const ASLEEP = 15000;
+/** What worked is remembered for a day. */
+const REMEMBER = 86400000;
+
+/**
+ * @param {object} made
+ * @param {Environment} made.env
+ * @param {Session} made.session
+ * @param {Rung[]} made.chosen
+ * @param {string} made.memory key in storage
+ * @param {(rung: Rung, port: Port) => Driver} made.drive
+ * @param {(offline: boolean) => void} made.changed
+ * @param {(problem: Problem) => void} made.finished
+ */
+export function makeLadder({ env, session, chosen, memory, drive, changed, finished }) {
+    /** @type {Set<Link>} */
+    const links = new Set();
+    /** @type {Link | undefined} */
+    let current;
+    /** What this server can do. */
+    let offers = RUNGS;
+    /** Failures in a row. @type {Partial<Record<Rung, number>>} */
+    let failures = {};
+    /** Until when a rung is not to be tried. @type {Partial<Record<Rung, number>>} */
+    let resting = {};
+    /** How often everything has failed. */
+    let attempt = 0;
+    /** @type {unknown} */
+    let retry;
+    /** @type {unknown} */
+    let race;
+    /** @type {unknown} */
+    let ticking;
+    let lastTick = env.now();
+    let over = false;
+
+    /** @param {Rung} rung */
+    const height = rung => -RUNGS.indexOf(rung);
+
+    const allowed = () => {
+        const rungs = RUNGS.filter(rung => chosen.includes(rung) && offers.includes(rung)
+            && (rung !== "websocket" || env.WebSocket) && (rung !== "eventstream" || env.streams));
+        return rungs.length ? rungs : /** @type {Rung[]} */ (["shortpoll"]);
+    };
+
+    /** @param {Rung} rung */
+    const rest = rung => { resting[rung] = env.now() + REST * (0.75 + env.random() / 2); };
+
+    /** The best rung to be on now. */
+    const best = () => {
+        const rungs = allowed();
+        const found = rungs.find(rung => !(/** @type {number} */ (resting[rung]) > env.now()));
+        if (!found) resting = {};
+        return found ?? rungs[0];
+    };
+
+    /** @param {Rung | undefined} rung */
+    const open = rung => {
+        if (over || !rung || [...links].some(link => link.rung === rung)) return;
+        const link = makeLink({ rung, env, session, drive: port => drive(rung, port), greeted, ended });
+        links.add(link);
+        link.start();
+    };
+
+    /** Try what is best, and after a moment something safer beside it. */
+    const climb = () => {
+        env.clearTimeout(retry);
+        open(best());
+        env.clearTimeout(race);
+        race = env.setTimeout(fallBack, RACE);
+    };
+
+    const fallBack = () => {
+        race = undefined;
+        const [first, ...others] = [best(), ...allowed()];
+        if (current || /poll/.test(first)) return;
+        const lower = others.filter(rung => height(rung) < height(first));
+        open(lower.find(rung => /poll/.test(rung)) ?? lower[0]);
+    };
+
+    /** @param {Link} link */
+    const retire = link => {
+        links.delete(link);
+        link.stop();
+    };
+
+    /**
+     * A hello was answered.
+     * @param {Link} link
+     * @param {Message} terms
+     */
+    const greeted = (link, terms) => {
+        if (link.greeted) return;
+        link.greeted = true;
+        offers = terms.offers ?? offers;
+        const better = !current || !allowed().includes(current.rung) || height(link.rung) > height(current.rung);
+        if (!better) return retire(link);
+        current = link;
+        for (const other of links) if (other !== link && height(other.rung) <= height(link.rung) || !chosen.includes(other.rung)) retire(other);
+        session.flush(link);
+        changed(false);
+    };
+
+    /**
+     * A link is over.
+     * @param {Link} link
+     * @param {Problem} problem
+     */
+    const ended = (link, problem) => {
+        const { rung } = link;
+        const { code, retryAfter } = problem;
+        const step = nextStep(code);
+        links.delete(link);
+        if (current === link) current = undefined;
+        // Another link of ours may have replaced this one.
+        if (step === "stop" && !links.size) return finished(problem);
+        if (step === "renew") session.token = undefined;
+        const healthy = link.greeted && env.now() - link.since > HEALTHY;
+        const count = failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;
+        if (healthy) attempt = 0;
+        // No blame when nothing else works either: then it is the network or the server.
+        if (step === "lower" || code === 204 || count > 1 && (current || link.greeted)) {
+            failures[rung] = 0;
+            rest(rung);
+        }
+        session.release(link);
+        changed(attempt > 1);
+        if (links.size) return;
+        if (!retryAfter && race) {
+            env.clearTimeout(race);
+            fallBack();
+            if (links.size) return;
+        }
+        retry = env.setTimeout(climb, retryAfter ? retryAfter * 1000 : backoff(env, attempt++));
+    };
+
+    /** Settled on what is best: the next page begins with it. */
+    const remember = () => {
+        try {
+            env.storage?.setItem(memory, JSON.stringify([current?.rung, env.now() + REMEMBER]));
+        } catch {
+            // Full, or forbidden.
+        }
+    };
+
+    const recall = () => {
+        try {
+            const [rung, until] = JSON.parse(env.storage?.getItem(memory) ?? "[]");
+            if (until > env.now()) for (const better of RUNGS.slice(0, RUNGS.indexOf(rung))) rest(better);
+        } catch {
+            // Not ours, or forbidden.
+        }
+    };
+
+    const tick = () => {
+        const now = env.now();
+        const asleep = now - lastTick > ASLEEP && !env.hidden();
+        lastTick = now;
+        for (const link of links) if (now > link.deadline) link.end({ reason: "silent" });
+        if (asleep) ladder.probe();
+        if (current) {
+            if (current.rung !== best()) open(best());
+            else if (chosen.length > 1) remember();
+        }
+        env.clearTimeout(ticking);
+        if (!over) ticking = env.setTimeout(tick, TICK);
+    };
+
+    const ladder = {
+        start() {
+            recall();
+            climb();
+            tick();
+        },
+        get current() { return current; },
+
+        /** Something was subscribed, unsubscribed or called. */
+        sync() {
+            for (const link of links) link.sync();
+            if (current) session.flush(current);
+        },
+
+        /** The world may have changed while we did not look. */
+        probe() {
+            if (over) return;
+            if (!links.size) {
+                attempt = 0;
+                climb();
+            }
+            if (!current) return;
+            current.probe();
+            env.setTimeout(tick, 3100);
+        },
+
+        /** Every connection is dead for certain. */
+        restart() {
+            for (const link of links) {
+                retire(link);
+                session.release(link);
+            }
+            current = undefined;
+            ladder.probe();
+        },
+
+        /** @param {Rung[]} rungs */
+        use(rungs) {
+            chosen = rungs;
+            failures = resting = {};
+            if (over) return;
+            if (!current) return ladder.restart();
+            for (const link of links) if (link !== current) retire(link);
+            if (current.rung !== best()) open(best());
+        },
+
+        stop() {
+            over = true;
+            for (const timer of [retry, race, ticking]) env.clearTimeout(timer);
+            for (const link of links) retire(link);
+            current = undefined;
+        },
+    };
+    return ladder;
+}

@@ -1,0 +1,1 @@
+export const msgpack = /** @type {import("./types.js").Codec} */ (/** @type {unknown} */ (undefined));

@@ -1,0 +1,151 @@
+/**
+ * Types of what travels on the wire and of what the modules hand each other. Nothing here exists at run time; what an
+ * app author sees is in client.d.ts.
+ */
+
+export type Rung = "websocket" | "eventstream" | "longpoll" | "shortpoll";
+export type Keep = "history" | "latest" | "volatile";
+
+/** Everything the client takes from its surroundings, so that a test can put fakes in their place. Times are in ms. */
+export interface Environment {
+    WebSocket?: (new (url: string) => WebSocket) | undefined;
+    /** Whether response bodies can be read while they arrive. */
+    streams: boolean;
+    fetch(url: string, init: RequestInit): Promise<Response>;
+    setTimeout(callback: () => void, ms: number): unknown;
+    clearTimeout(timer: unknown): void;
+    /** Wall clock: it must go on while the machine sleeps. */
+    now(): number;
+    /** From 0 up to 1. */
+    random(): number;
+    storage?: Pick<Storage, "getItem" | "setItem"> | undefined;
+    addEventListener(type: string, listener: (event: any) => void, signal: AbortSignal): void;
+    /** What the browser believes of the network. */
+    onLine(): boolean;
+    hidden(): boolean;
+}
+
+export interface Publication {
+    offset: number;
+    data: any;
+    cause?: string;
+}
+
+export interface Command {
+    type: string;
+    [field: string]: unknown;
+}
+
+/** Any message from the server; which fields are there depends on `type`. See docs/reference/protocol.md. */
+export interface Message {
+    type: string;
+    id?: number;
+    channel?: string;
+    position?: string;
+    publications?: Publication[];
+    recovered?: boolean;
+    more?: boolean;
+    keep?: Keep;
+    limit?: Limit;
+    [field: string]: any;
+}
+
+/** The channel must be followed apart, by GET. */
+export interface Limit {
+    transport: Rung;
+    every?: number;
+    public?: boolean;
+}
+
+/** What went wrong: an error reply, an `unsubscribed` push, a refused request, a closed socket. */
+export interface Problem {
+    code?: number | undefined;
+    reason?: string;
+    message?: string;
+    retryAfter?: number | undefined;
+}
+
+export interface Cursor {
+    keep?: Keep | undefined;
+    position?: string | undefined;
+}
+
+export interface Codec {
+    name: string;
+    type: string;
+    encode(value: unknown): string | Uint8Array<ArrayBuffer>;
+    decode(raw: any): any;
+}
+
+/** Carries messages; one per transport. It knows nothing of channels, calls, retries. */
+export interface Driver {
+    /** Begin; on a driver that is not duplex again whenever what is followed has changed. */
+    start(): void;
+    /** Carry these commands now. */
+    send(commands: Command[]): void;
+    stop(): void;
+}
+
+/** What a driver sees of the floor above it. */
+export interface Port {
+    /** The commands that open a connection, or one poll: hello first. */
+    opening(): Command[];
+    hello(): Command;
+    receive(message: Message): void;
+    /** Something must arrive within so many seconds, or the link is dead. */
+    expect(seconds: number): void;
+    /** The connection is over. Called once; later calls are ignored. */
+    end(problem?: Problem): void;
+    /** These commands will get no (further) reply. */
+    unanswered(commands: Command[]): void;
+    /** The newest hello reply. */
+    terms(): Message;
+}
+
+/** What all drivers are made with. */
+export interface Surroundings {
+    env: Environment;
+    base: string;
+    codec: Codec;
+}
+
+export interface Feed {
+    emit(type: string, ...values: any[]): void;
+}
+
+/** One subscription of this client, shared by all feeds of the channel. */
+export interface Channel {
+    name: string;
+    feeds: Set<Feed>;
+    cursor: Cursor;
+    recent?: number | undefined;
+    /** Stops the poller of a channel with a `limit`. */
+    apart?: (() => void) | undefined;
+}
+
+export interface Call {
+    call_id: string;
+    name: string;
+    params: unknown;
+    /** The link that carries it; none while it waits. */
+    link?: Link | undefined;
+    /** The session it was sent in, once it was sent. */
+    client?: string | undefined;
+    settle(problem: Problem | undefined, data?: any): void;
+}
+
+/** One connection of the session, whatever carries it. */
+export interface Link {
+    rung: Rung;
+    since: number;
+    heard: number;
+    deadline: number;
+    greeted: boolean;
+    sync(): void;
+    send(commands: Command[]): void;
+    ask(call: Call): Command;
+    probe(): void;
+    end(problem?: Problem): void;
+    stop(): void;
+    start(): void;
+}
