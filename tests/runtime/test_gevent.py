@@ -1,0 +1,145 @@
+"""The loop contract over gevent: here without monkey patching, and with it in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+gevent = pytest.importorskip("gevent")
+
+from contracts.loop_contract import SOON, LoopContract, native_thread, pair  # noqa: E402
+from rtbridge.runtime import Loop, ThreadLoop, choose_loop  # noqa: E402
+from rtbridge.runtime.gevent_loop import GeventLoop  # noqa: E402
+
+__all__ = ["pair"]
+
+ROOT = Path(__file__).parent.parent.parent
+PATCHED = "RTBRIDGE_TEST_PATCHED"
+PATCH_AND_TEST = """
+from gevent import monkey
+monkey.patch_all()
+import sys, pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+CHOOSE = """
+import sys
+from rtbridge.runtime import choose_loop
+print(choose_loop().name, "gevent" in sys.modules)
+"""
+
+
+class TestGeventLoop(LoopContract):
+    @pytest.fixture
+    def loop(self) -> Iterator[Loop]:
+        loop = GeventLoop()
+        yield loop
+        loop.close()
+
+    def fork(self) -> int:
+        return gevent.os.fork() if hasattr(gevent, "os") else os.fork()
+
+    def test_callbacks_do_not_run_in_the_hub(self, loop: Loop) -> None:
+        """There they could not even log: whatever switches in the hub raises."""
+        box = loop.mailbox()
+        where: list[object] = []
+
+        def look() -> None:
+            where.append(gevent.getcurrent())
+            gevent.sleep(0)  # nothing should, but it must not end the loop
+            box.put("slept")
+
+        loop.call_soon(look)
+        assert box.get(SOON) == "slept"
+        with loop.turn():
+            loop.call_later(0.0, look)
+        assert box.get(SOON) == "slept"
+        assert where[0] is where[1] is not gevent.get_hub()
+
+    def test_calls_made_while_a_callback_blocks_are_not_missed(self, loop: Loop) -> None:
+        box, gate = loop.mailbox(), gevent.event.Event()
+        loop.call_soon(gate.wait)
+        gevent.sleep(0)
+        loop.call_soon(box.put, "after the gate")
+        assert box.get(0.02) is None
+        gate.set()
+        assert box.get(SOON) == "after the gate"
+
+    def test_many_calls_cost_one_switch(self, loop: GeventLoop) -> None:
+        box = loop.mailbox()
+        loop.call_soon(box.put, "warm")
+        assert box.get(SOON) == "warm"
+        switches: list[int] = []
+        real = loop._wake
+        loop._wake = lambda: (switches.append(1), real())  # type: ignore[method-assign,assignment,func-returns-value]
+        for _ in range(100):
+            loop.call_soon(len, ())
+        loop.call_soon(box.put, "end")
+        assert box.get(SOON) == "end"
+        assert switches == [1]
+
+    def test_a_killed_pump_is_replaced(self, loop: GeventLoop) -> None:
+        box = loop.mailbox()
+        loop.call_soon(box.put, "first")
+        assert box.get(SOON) == "first"
+        assert loop._pump is not None
+        loop._pump.kill()
+        loop.call_soon(box.put, "second")
+        assert box.get(SOON) == "second"
+
+    def test_a_killed_carrier_leaves_its_mailbox_whole(self, loop: Loop) -> None:
+        box = loop.mailbox()
+        carrier = gevent.spawn(box.get, None)
+        gevent.sleep(0)
+        carrier.kill()
+        box.put("kept")
+        assert box.get(0.0) == "kept"
+
+    def test_real_threads_call_while_the_hub_sleeps(self, loop: Loop) -> None:
+        """The hub is in its poll, with nothing else to do: only the thread can wake it."""
+        box = loop.mailbox()
+        for number in range(1, 100):
+            native_thread(lambda number=number: loop.call_soon(box.put, number))
+            assert box.get(None) == number
+
+
+def test_it_is_chosen_in_a_greenlet() -> None:
+    assert gevent.spawn(lambda: choose_loop().name).get() == "gevent"
+
+
+@pytest.mark.skipif(PATCHED in os.environ, reason="here the main greenlet, too, is gevent's")
+def test_it_is_not_chosen_where_gevent_is_only_imported() -> None:
+    assert isinstance(choose_loop(), ThreadLoop)
+
+
+@pytest.mark.skipif(PATCHED not in os.environ, reason="needs monkey patching")
+def test_it_is_chosen_where_gevent_has_replaced_sockets() -> None:
+    assert isinstance(choose_loop(), GeventLoop)
+
+
+def test_choosing_does_not_import_gevent() -> None:
+    done = subprocess.run([sys.executable, "-c", CHOOSE], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "threads False\n", done.stderr
+
+
+@pytest.mark.skipif(PATCHED in os.environ, reason="this is that process")
+@pytest.mark.parametrize("backend", ["libev-cext", "libev-cffi", "libuv"])
+def test_the_contract_with_monkey_patching(backend: str) -> None:
+    """Also on the loops in which an exception in a callback of the hub would end the process."""
+    if backend != "libev-cext":
+        pytest.importorskip("_cffi_backend", reason="gevent's other loops need cffi")
+    done = subprocess.run(
+        [sys.executable, "-c", PATCH_AND_TEST, "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        env=os.environ | {PATCHED: "1", "GEVENT_LOOP": backend},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
