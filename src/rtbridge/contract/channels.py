@@ -1,0 +1,190 @@
+"""Channel declarations: what a channel is called, what travels in it, what it keeps, and who may follow it.
+
+One declaration stands for all channels of its pattern; given parameters it is one of them
+(`photos(group_id=7)`). A channel is closed until its author opens it, either with `public=True` or with an
+authorize function.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from rtbridge.bus.contract import LATEST, VOLATILE, History, Keep
+from rtbridge.config import Limits
+from rtbridge.contract.context import Context
+from rtbridge.contract.functions import check_plain, only_named, parameters_of
+from rtbridge.contract.patterns import Pattern
+from rtbridge.contract.types import Schema
+from rtbridge.errors import DeclarationError
+
+TRANSPORTS = ("shortpoll", "longpoll", "eventstream", "websocket")
+"""Every transport, the humblest first."""
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+_log = logging.getLogger("rtbridge")
+
+
+class ChannelDeclaration:
+    """A declared channel, or family of channels.
+
+    Args:
+        pattern: the name, with parameters such as `groups/{group_id:int}/photos`.
+        type_: what is published in it: any type that pydantic understands.
+        keep: `History(size, ttl)`, "latest" or "volatile"; None stands for `History()`.
+        public: anyone may follow it, and its GET answers may be cached by proxies.
+        transport: the highest transport it may be followed on, or None for any.
+        every: seconds between two polls where `transport` is "shortpoll", None for `limits.poll_interval`.
+        limits: the bridge's limits.
+
+    Raises:
+        DeclarationError: these do not go together.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        type_: Any = Any,
+        *,
+        keep: Keep | Literal["latest", "volatile"] | None = None,
+        public: bool = False,
+        transport: str | None = None,
+        every: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.pattern = Pattern(pattern)
+        self.what = f"channel {pattern!r}"
+        self.schema = Schema(type_, f"data of {self.what}")
+        self.keep = _keep(keep, self.what)
+        self.public = public
+        self.transport = transport
+        self.every = float((limits or Limits()).poll_interval if every is None else every)
+        self._authorize: Callable[..., object] | None = None
+        self._snapshot: Callable[..., object] | None = None
+        self._snapshot_schema = Schema(Any, f"snapshot of {self.what}")
+        self._warned = False
+        self._check_transport()
+
+    def __repr__(self) -> str:
+        return f"<{self.what}>"
+
+    def __call__(self, /, **params: object) -> BoundChannel:
+        """The channel with these parameters. Raises ValueError naming the parameter that is wrong."""
+        return BoundChannel(self, self.pattern.fill(**params), params)
+
+    def authorize(self, function: Hook) -> Hook:
+        """A decorator for who may follow: `function(ctx, **params)` returns whether, or raises `Refused`.
+
+        Raises:
+            DeclarationError: the channel is public or has one already, or the parameters are not the
+                pattern's.
+        """
+        if self.public:
+            raise DeclarationError(
+                f"{self.what} is public, so authorize would never run; drop one of the two"
+            )
+        if self._authorize is not None:
+            raise DeclarationError(f"{self.what} has an authorize function already")
+        self._check_hook(function, f"authorize of {self.what}")
+        self._authorize = function
+        return function
+
+    def snapshot(self, function: Hook) -> Hook:
+        """Declare where the present state comes from: `function(ctx, **params)` returns it. A decorator.
+
+        Raises:
+            DeclarationError: the channel has one already, or the parameters are not the pattern's.
+        """
+        if self._snapshot is not None:
+            raise DeclarationError(f"{self.what} has a snapshot function already")
+        self._check_hook(function, f"snapshot of {self.what}")
+        self._snapshot = function
+        return function
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether `take_snapshot` can be asked."""
+        return self._snapshot is not None
+
+    def may_follow(self, ctx: Context, params: Mapping[str, object]) -> bool:
+        """Whether `ctx` may follow the channel with `params`. Runs the author's code, so may raise anything.
+
+        A channel that nobody opened is for no client. The log says so once, because it is most likely an
+        oversight.
+        """
+        if self.public:
+            return True
+        if self._authorize is None:
+            self._warn_closed()
+            return False
+        return bool(self._authorize(ctx, **params))
+
+    def take_snapshot(self, ctx: Context, params: Mapping[str, object]) -> bytes:
+        """Canonical bytes of the present state. Runs the author's code, so it may raise anything.
+
+        Raises:
+            DeclarationError: no snapshot function was declared.
+            DataError: what it returned has no JSON form.
+        """
+        if self._snapshot is None:
+            raise DeclarationError(f"{self.what} has no snapshot function")
+        return self._snapshot_schema.dump(self._snapshot(ctx, **params))
+
+    def _check_transport(self) -> None:
+        if self.transport is not None and self.transport not in TRANSPORTS:
+            raise DeclarationError(f"{self.what}: transport must be one of {', '.join(TRANSPORTS)}")
+        if not (math.isfinite(self.every) and self.every > 0):
+            raise DeclarationError(f"{self.what}: every is a number of seconds above 0, not {self.every!r}")
+        if self.transport == "shortpoll" and self.keep.kind == "volatile":
+            raise DeclarationError(
+                f"{self.what}: a volatile channel only reaches who is waiting, and a short poll never waits;"
+                ' choose keep="latest" or another transport'
+            )
+
+    def _check_hook(self, function: Callable[..., Any], what: str) -> None:
+        check_plain(function, what)
+        parameters, _ = parameters_of(function, what)
+        named = [each for each in parameters if each.kind is not each.VAR_KEYWORD]
+        only_named(named, what)
+        wanted, taken = set(self.pattern.names), {each.name for each in named}
+        required = {each.name for each in named if each.default is each.empty}
+        if required <= wanted and (wanted <= taken or len(named) < len(parameters)):
+            return
+        expected = ", ".join(("ctx", *self.pattern.names))
+        raise DeclarationError(f"{what}: it is called with ({expected}), so its parameters must be these")
+
+    def _warn_closed(self) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s has neither an authorize function nor public=True, so it does not exist for clients;"
+                " declare one with @channel.authorize, or public=True if everyone may read it",
+                self.what,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BoundChannel:
+    """One channel: a declaration with its parameters filled in."""
+
+    declaration: ChannelDeclaration
+    name: str
+    params: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _keep(keep: object, what: str) -> Keep:
+    if keep is None:
+        return History()
+    if keep == "latest":
+        return LATEST
+    if keep == "volatile":
+        return VOLATILE
+    if isinstance(keep, Keep):
+        return keep
+    raise DeclarationError(f'{what}: keep must be History(size, ttl), "latest" or "volatile", not {keep!r}')
