@@ -31,7 +31,7 @@ OPTIONAL = {
     "gevent": ("runtime.gevent_loop", "server"),
     "geventwebsocket": ("server",),
     "redis": ("bus.redis",),
-    "msgpack": (),
+    "msgpack": ("protocol.packed",),
     "websockets": (),
     "django": ("integrations.django",),
     "flask": ("integrations.flask",),
