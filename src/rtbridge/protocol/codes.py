@@ -70,6 +70,7 @@ class DisconnectCode(IntEnum):
     TOO_SLOW = 4002
     FAILED = 4003
     OVERLOADED = 4004
+    REPLACED = 4005
     # 4100 to 4199, forget the token and come back.
     CREDENTIALS_CHANGED = 4100
     # 4200 to 4299, come back on the next lower transport.
@@ -77,8 +78,8 @@ class DisconnectCode(IntEnum):
     # 4300 to 4399, do not come back.
     BAD_MESSAGE = 4300
     FLOOD = 4301
-    REPLACED = 4302
     ENDED = 4303
+    FORBIDDEN_ORIGIN = 4304
 
 
 def error_reason(code: int) -> str:

@@ -246,7 +246,7 @@ class Connection {
             this.instance = command.instance;
             for (const other of server.connections) {
                 if (other !== this && other.instance === this.instance && /socket|stream/.test(other.kind) && /socket|stream/.test(this.kind)) {
-                    other.cut(4302, "replaced");
+                    other.cut(4005, "replaced");
                 }
             }
             this.write({

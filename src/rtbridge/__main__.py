@@ -1,0 +1,5 @@
+"""`python -m rtbridge`."""
+
+from rtbridge.cli import main
+
+raise SystemExit(main())

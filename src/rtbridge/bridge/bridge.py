@@ -1,0 +1,313 @@
+"""The composition root: declarations go in before anything is served; the machinery below is made at the
+first request.
+
+Making it late matters: only then it is known whether this process serves with threads or with gevent, whether
+it was forked, and what site surrounds us. Publishing needs none of it, only the bus.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from rtbridge.bridge.channel import Channel, Published
+from rtbridge.bus.contract import Bus
+from rtbridge.bus.guard import ServingGuard, lock_path
+from rtbridge.bus.memory import MemoryBus
+from rtbridge.config import Limits
+from rtbridge.contract.calls import CallDeclaration
+from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
+from rtbridge.contract.context import Context
+from rtbridge.contract.registry import Registry
+from rtbridge.contract.tokens import Tokens
+from rtbridge.errors import ConfigError, DataError, DeclarationError
+from rtbridge.fanout import Fanout
+from rtbridge.frameworks import Framework, find_framework
+from rtbridge.metrics import Metrics
+from rtbridge.origins import OriginRules
+from rtbridge.protocol.positions import Position
+from rtbridge.runtime import choose_loop, native_lock
+from rtbridge.session.access import Access
+from rtbridge.session.calls import CallRunner, RunningCall, current_call
+from rtbridge.session.hooks import SessionHooks
+from rtbridge.session.services import Services
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Hook = TypeVar("Hook", bound=Callable[[Context], object])
+Authenticate = TypeVar("Authenticate", bound=Callable[[Mapping[str, Any]], object])
+_log = logging.getLogger("rtbridge")
+
+
+class Bridge:
+    """Channels, calls and the bus behind them; one for an application.
+
+    Args:
+        url: the bus. `memory://` (the default) lives in one process. None reads `RTBRIDGE_URL`.
+        secret: what tokens are signed with; a list means rotation (the first signs, all are accepted). None
+            takes `RTBRIDGE_SECRET`, then Django's or Flask's `SECRET_KEY`; with `memory://` and none of
+            these, one is made at start.
+        authenticate: `authenticate(environ) -> user or None`; None takes the framework's own users. Also a
+            decorator, see `authenticate`.
+        allowed_origins: other sites that may connect, such as `https://app.example.com` or
+            `https://*.example.com`.
+        proxies: how many trusted proxies set `X-Forwarded-Host` before us.
+        transports: what may be offered at all.
+        limits: every bound, see `Limits`.
+        lock_file: where a process notes that it serves a `memory://` bridge; None derives it from the file
+            that makes the bridge.
+
+    Raises:
+        ConfigError: the URL names no bus that is installed, or an argument cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        secret: str | Sequence[str] | None = None,
+        authenticate: Callable[[Mapping[str, Any]], object] | None = None,
+        allowed_origins: Sequence[str] = (),
+        proxies: int = 0,
+        transports: Sequence[str] = TRANSPORTS,
+        limits: Limits | None = None,
+        lock_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.url = url or os.environ.get("RTBRIDGE_URL") or "memory://"
+        self.limits = limits or Limits()
+        self.metrics = Metrics()
+        self.registry = Registry()
+        self.origins = OriginRules(allowed_origins, proxies)
+        self.transports = _known_transports(transports)
+        self._bus = _make_bus(self.url, self.limits)
+        self._secret = [secret] if isinstance(secret, str) else list(secret or ())
+        self._authenticate = authenticate
+        self._framework: Framework | None = None
+        self._started: list[Callable[[Context], object]] = []
+        self._ended: list[Callable[[Context], object]] = []
+        self._services: Services | None = None
+        self._services_pid = 0
+        self._lock = native_lock()
+        self._made_secret = secrets.token_urlsafe(32)
+        key = (
+            os.fspath(lock_file)
+            if lock_file is not None
+            else sys._getframe(1).f_globals.get("__file__", os.getcwd())
+        )
+        self._guard = ServingGuard(lock_path(os.path.abspath(key)))
+        self._warned_elsewhere = False
+
+    # -- declarations -------------------------------------------------------------------------------------
+
+    def channel(
+        self,
+        pattern: str,
+        type_: Any = Any,
+        *,
+        keep: Any = None,
+        public: bool = False,
+        transport: str | None = None,
+        every: float | None = None,
+    ) -> Channel:
+        """Declare a channel, or a family of them with parameters: `groups/{group_id:int}/photos`.
+
+        Without `public=True` it is closed until an `authorize` function is declared for it.
+
+        Args:
+            pattern: the name; parameters are `{name}` or `{name:int}`, a whole segment each.
+            type_: what is published in it: a dataclass, a TypedDict, any annotated plain type.
+            keep: `History(size, ttl)` (the default), `"latest"` or `"volatile"`.
+            public: everyone may read it, and proxies may cache it.
+            transport: the highest transport it may be followed on; None for any.
+            every: seconds between polls of a `shortpoll` channel.
+
+        Raises:
+            DeclarationError: the pattern is no pattern or overlaps another one, or the options do not go
+                together.
+        """
+        declared = Channel(
+            self,
+            pattern,
+            type_,
+            keep=keep,
+            public=public,
+            transport=transport,
+            every=every,
+            limits=self.limits,
+        )
+        self.registry.add_channel(declared)
+        return declared
+
+    def call(
+        self, name: str, *, idempotent: bool = False
+    ) -> Callable[[Callable[P, R]], CallDeclaration[P, R]]:
+        """Declare a call that clients may make: `@rt.call("photos.comment")` over `def comment(ctx, photo_id:
+        int, …)`.
+
+        A call runs at most once for its call id, unless it is `idempotent`: then a retry simply runs it
+        again.
+
+        Raises:
+            DeclarationError: the name is taken or the signature cannot be a declaration.
+        """
+
+        def declare(function: Callable[P, R]) -> CallDeclaration[P, R]:
+            declared = CallDeclaration(name, function, idempotent=idempotent)
+            self.registry.add_call(declared)
+            return declared
+
+        return declare
+
+    def authenticate(self, function: Authenticate) -> Authenticate:
+        """Declare who is asking: `function(environ)` returns the user, or None. Run when a session starts and
+        when its token is
+        renewed, not on every poll. A decorator."""
+        self._authenticate = function
+        return function
+
+    def session_started(self, function: Hook) -> Hook:
+        """Declare what happens when a session starts: `function(ctx)`, at least once for each. A decorator."""
+        self._started.append(function)
+        return function
+
+    def session_ended(self, function: Hook) -> Hook:
+        """Declare what happens when a session has ended, because it said so or was not heard of for
+        `limits.session_grace`
+        seconds: `function(ctx)`, at least once for each, in any process. A decorator."""
+        self._ended.append(function)
+        return function
+
+    # -- publishing ---------------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        declaration: ChannelDeclaration | str,
+        name: object,
+        value: object = None,
+        key: str | None = None,
+    ) -> Published:
+        """Publish by name: `rt.publish("groups/7/photos", photo)`. Most code rather holds the channel: see
+        `OneChannel.publish`.
+
+        Raises:
+            DeclarationError: no such channel was declared.
+            DataError: the value does not fit.
+            BusUnavailable: the bus is out of reach.
+        """
+        if isinstance(declaration, str):
+            found = self.registry.channel_for(declaration)
+            if found is None:
+                raise DeclarationError(f"no channel is declared for {declaration!r}")
+            channel, value, declaration = declaration, name, found[0]
+        else:
+            channel = str(name)
+        data = declaration.schema.dump(value)
+        if len(data) > self.limits.max_publication:
+            raise DataError(
+                f"a publication for {channel!r} has {len(data)} bytes, "
+                f"over limits.max_publication = {self.limits.max_publication}"
+            )
+        published = Published(channel)
+        call = current_call.get()
+        keep = declaration.keep
+
+        def leave() -> None:
+            cause = None if call is None else call.call_id
+            published.position = self._bus.publish(channel, data, keep, cause=cause, key=key)
+            self.metrics.add("publications")
+            if isinstance(call, RunningCall):
+                call.positions[channel] = str(published.position)
+
+        self._warn_if_served_elsewhere()
+        self.framework.after_commit(leave)
+        return published
+
+    def position(self, name: str) -> Position:
+        """The present position of a channel by name."""
+        return self._bus.position(name)
+
+    def _warn_if_served_elsewhere(self) -> None:
+        """memory:// lives in one process: what is published in another reaches nobody, and that must be heard."""
+        if self._warned_elsewhere or self._services is not None or self._bus.blocking:
+            return
+        holder = self._guard.holder()
+        if holder is not None and holder != os.getpid():
+            self._warned_elsewhere = True
+            _log.error(
+                "published to %s in process %d, but clients are served by process %d: they will not see it. "
+                "Use Bridge('redis://…') to publish from other processes",
+                self.url, os.getpid(), holder,
+            )  # fmt: skip
+
+    # -- serving ------------------------------------------------------------------------------------------
+
+    def attach(self, app: object) -> None:
+        """The WSGI application around us, through which its framework is found."""
+        self._framework = find_framework(app)
+
+    @property
+    def framework(self) -> Framework:
+        """What the site around us gives: secret, users, and a context for the application's code."""
+        if self._framework is None:
+            self._framework = find_framework(None)
+        return self._framework
+
+    def why_not_serving(self) -> str | None:
+        """None if this process may serve; else the sentence that says why not and what to do."""
+        if self._bus.blocking or self._guard.claim():
+            return None
+        return (
+            f"this bridge keeps its channels in memory and is already served by process {self._guard.holder()}; "
+            f"process {os.getpid()} would be a world of its own. Run one process, or use Bridge('redis://…')"
+        )
+
+    def services(self) -> Services:
+        """The machinery of this process, made at the first request. Call it from a thread or greenlet that serves."""
+        services = self._services
+        if services is not None and self._services_pid == os.getpid():
+            return services
+        with self._lock:
+            if self._services is None or self._services_pid != os.getpid():
+                self._services = self._make_services()
+                self._services_pid = os.getpid()
+            return self._services
+
+    def _make_services(self) -> Services:
+        loop = choose_loop()
+        fanout = Fanout(self._bus, loop, self.limits, self.metrics)
+        self._bus.listen(fanout)
+        tokens = Tokens(self._secrets(), self.limits.token_ttl, time.time)
+        access = Access(self.framework, self._authenticate, tokens, self.limits, time.time)
+        hooks = SessionHooks(self._bus, loop, self.limits, lambda: self.framework)
+        hooks.started, hooks.ended = self._started, self._ended
+        calls = CallRunner(self._bus, loop, self.limits, self.metrics)
+        return Services(
+            self.registry, access, self._bus, fanout, loop, calls, hooks, self.limits, self.metrics
+        )
+
+    def _secrets(self) -> list[str]:
+        from_environment = os.environ.get("RTBRIDGE_SECRET")
+        if self._secret:
+            return self._secret
+        if from_environment:
+            return [from_environment]
+        return self.framework.secret() or [self._made_secret]
+
+
+def _make_bus(url: str, limits: Limits) -> Bus:
+    if url in ("memory://", "memory:"):
+        return MemoryBus(limits)
+    raise ConfigError(f"no bus for {url!r}: this version knows memory:// only")
+
+
+def _known_transports(transports: Sequence[str]) -> frozenset[str]:
+    unknown = set(transports) - set(TRANSPORTS)
+    if unknown or not transports:
+        raise ConfigError(f"transports must be some of {', '.join(TRANSPORTS)}, not {sorted(unknown)}")
+    # A client that can do nothing else polls.
+    return frozenset(transports) | {"shortpoll"}

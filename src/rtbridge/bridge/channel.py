@@ -1,0 +1,110 @@
+"""A channel as its author holds it: the declaration, and what can be published to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.protocol.positions import Position
+
+
+class Publisher(Protocol):
+    """What a channel needs of its bridge."""
+
+    def publish(
+        self, declaration: ChannelDeclaration, name: str, value: object, key: str | None
+    ) -> Published: ...
+
+    def position(self, name: str) -> Position: ...
+
+
+class Published:
+    """What `publish` returns.
+
+    Attributes:
+        channel: where it was published.
+        position: its position; None while the surrounding database transaction has not been committed (the
+            publication leaves with the commit, and never if it is rolled back).
+    """
+
+    __slots__ = ("channel", "position")
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.position: Position | None = None
+
+    def __repr__(self) -> str:
+        return f"<Published {self.channel} {self.position or 'waiting for the commit'}>"
+
+
+class OneChannel:
+    """One channel, its parameters filled in: `photos(group_id=7)`."""
+
+    __slots__ = ("_declaration", "_publisher", "name", "params")
+
+    def __init__(
+        self, publisher: Publisher, declaration: ChannelDeclaration, name: str, params: Mapping[str, object]
+    ) -> None:
+        self._publisher = publisher
+        self._declaration = declaration
+        self.name = name
+        self.params = params
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<channel {self.name!r}>"
+
+    def publish(self, value: object, *, key: str | None = None) -> Published:
+        """Publish a value, from anywhere: a view, a task, a thread, a shell.
+
+        Inside a Django transaction it leaves with the commit.
+
+        Args:
+            value: what the channel was declared to carry (an instance, or what validates as one).
+            key: an idempotency key; publishing again with the same key within `limits.idempotency_ttl`
+                seconds publishes nothing and returns the first position.
+
+        Raises:
+            DataError: the value does not fit the declaration, or is over `limits.max_publication`.
+            BusUnavailable: the bus is out of reach.
+        """
+        return self._publisher.publish(self._declaration, self.name, value, key)
+
+    def position(self) -> Position:
+        """The channel's position now. Read it *before* the data a page is rendered from, and subscribe from
+        it: then there is no hole between the page and its live updates.
+
+        Raises:
+            BusUnavailable: the bus is out of reach.
+        """
+        return self._publisher.position(self.name)
+
+
+class Channel(ChannelDeclaration):
+    """A declared channel or family of channels; made by `Bridge.channel`."""
+
+    def __init__(self, publisher: Publisher, pattern: str, type_: Any = Any, **options: Any) -> None:
+        super().__init__(pattern, type_, **options)
+        self._publisher = publisher
+
+    def __call__(self, /, **params: object) -> OneChannel:  # type: ignore[override]
+        """The channel with these parameters.
+
+        Raises:
+            ValueError: a parameter is missing, unknown, or cannot be part of a name.
+        """
+        return OneChannel(self._publisher, self, self.pattern.fill(**params), params)
+
+    def publish(self, value: object, *, key: str | None = None) -> Published:
+        """Publish to a channel without parameters; see `OneChannel.publish`."""
+        return self().publish(value, key=key)
+
+    def position(self) -> Position:
+        """The position of a channel without parameters; see `OneChannel.position`."""
+        return self().position()
+
+
+Authenticate = Callable[[Mapping[str, Any]], object]

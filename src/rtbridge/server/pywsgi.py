@@ -1,0 +1,91 @@
+"""A thin start on gevent's pywsgi: the site's pages and the realtime endpoint in one process.
+
+pywsgi parses HTTP; a WebSocket's socket is taken from it at the upgrade. gevent is imported when a server is
+started and not before.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from rtbridge.errors import ConfigError
+
+_log = logging.getLogger("rtbridge")
+_BACKLOG = 1024  # gevent's default of 256 makes thousands of simultaneous connects crawl
+
+
+def serve(
+    app: Callable[..., Any],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    on_ready: Callable[[str, int], object] | None = None,
+) -> None:
+    """Serve a WSGI application until SIGTERM or SIGINT.
+
+    Patch the standard library before the application is imported (`from gevent import monkey;
+    monkey.patch_all()`), as `rtbridge serve` does: otherwise one slow view stops everybody.
+
+    Args:
+        app: the application, wrapped in `RealtimeMiddleware`.
+        port: 0 takes any free one.
+        on_ready: called with host and port once the socket listens.
+
+    Raises:
+        ConfigError: gevent is not installed.
+        OSError: the address is in use or not ours.
+    """
+    try:
+        import gevent
+        from gevent.pywsgi import WSGIServer
+    except ImportError as error:
+        raise ConfigError("the server needs gevent: pip install 'rtbridge[gevent]'") from error
+
+    listener = _listen(host, port)
+    server = WSGIServer(listener, app, log=None, error_log=_log, handler_class=_handler())
+    for name in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(name, server.stop, 1)
+    server.start()
+    if on_ready is not None:
+        address = listener.getsockname()
+        on_ready(address[0], address[1])
+    server.serve_forever()
+
+
+def _listen(host: str, port: int) -> Any:
+    from gevent.socket import socket as gevent_socket
+
+    family, kind, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = gevent_socket(family, kind)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted sockets inherit it: pywsgi writes head and body apart, and Nagle would wait 40 ms for an ACK in
+    # between.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind(address)
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _handler() -> type:
+    from gevent.pywsgi import WSGIHandler
+
+    class OneWriteHandler(WSGIHandler):  # type: ignore[misc]
+        """pywsgi's handler, except that head and first piece of a response leave together."""
+
+        def _write_with_headers(self, data: bytes) -> None:
+            held: list[bytes] = []
+            send, self._sendall = self._sendall, held.append
+            try:
+                super()._write_with_headers(data)
+            finally:
+                self._sendall = send
+            self._sendall(b"".join(held))
+
+    return OneWriteHandler

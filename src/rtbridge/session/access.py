@@ -1,0 +1,206 @@
+"""Who is asking, and what they may follow.
+
+Everything here may run the application's own code (authenticate, authorize) and so runs *outside* the turn,
+on the carrier; only `recall` and the dictionary look-ups of `Identity` are for the turn. An authorisation is
+remembered in the identity as a grant (channel -> expiry), and the identity travels as one signed token that
+the client sends back: later polls and reconnects touch no database while it lives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtbridge.config import Limits
+from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.contract.context import Context
+from rtbridge.contract.tokens import Claims, Tokens
+from rtbridge.errors import ProtocolError, Refused
+from rtbridge.frameworks import Framework
+from rtbridge.protocol.codes import ErrorCode
+
+Environ = Mapping[str, Any]
+_NOT_LOADED = object()
+_log = logging.getLogger("rtbridge")
+
+
+@dataclass(slots=True)
+class Identity:
+    """A session's identity on one connection: who, until when that is known, and what was granted."""
+
+    client_id: str
+    user_id: str | None
+    fingerprint: str
+    expires: float
+    """Unix time until which this stands in for authenticate."""
+    grants: dict[str, float] = field(default_factory=dict)
+    """Channel -> unix time until which authorize need not run again."""
+    user: object = _NOT_LOADED
+    changed: bool = False
+    """Whether the client must be given a new token."""
+
+    def may_follow(self, channel: str, now: float) -> bool:
+        return self.grants.get(channel, 0.0) > now
+
+
+class Access:
+    """Authenticates, authorises and signs; one per bridge.
+
+    Args:
+        framework: what the site around us is.
+        authenticate: the application's `authenticate(environ) -> user or None`, or None for the framework's
+            own.
+        tokens: signs and reads tokens.
+        wall: the wall clock, unix seconds.
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        authenticate: Callable[[Environ], object] | None,
+        tokens: Tokens,
+        limits: Limits,
+        wall: Callable[[], float],
+    ) -> None:
+        self.framework = framework
+        self.tokens = tokens
+        self.limits = limits
+        self.wall = wall
+        self._authenticate = authenticate
+
+    def fingerprint(self, environ: Environ) -> str:
+        """A short digest of the request's credentials; another one means another session."""
+        text = self.framework.credentials(environ)
+        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+    def recall(self, token: str | None, environ: Environ) -> Identity | None:
+        """The identity a token proves, or None if authenticate has to run. Touches no database, never blocks."""
+        claims = self._claims(token)
+        if claims is None or claims.expires <= self.wall() or claims.fingerprint != self.fingerprint(environ):
+            return None
+        return _identity_of(claims)
+
+    def identify(self, token: str | None, environ: Environ) -> tuple[Identity, bool]:
+        """The identity behind a request, and whether it goes on from `token`. Runs authenticate if it must."""
+        known = self.recall(token, environ)
+        if known is not None:
+            return known, True
+        user, user_id = self._who(environ)
+        claims = self._claims(token)
+        fingerprint = self.fingerprint(environ)
+        resumed = claims is not None and claims.fingerprint == fingerprint and claims.user_id == user_id
+        client_id = claims.client_id if resumed and claims is not None else "c-" + secrets.token_urlsafe(12)
+        identity = Identity(client_id, user_id, fingerprint, self.wall() + self.limits.token_ttl)
+        identity.user = user
+        identity.changed = True
+        return identity, resumed
+
+    def reidentify(self, identity: Identity, environ: Environ) -> bool:
+        """Authenticate a living connection anew; False when it is another user's now, or nobody's."""
+        user, user_id = self._who(environ)
+        if user_id != identity.user_id:
+            return False
+        identity.user = user
+        identity.expires = self.wall() + self.limits.token_ttl
+        identity.changed = True
+        return True
+
+    def permit(
+        self,
+        identity: Identity,
+        declaration: ChannelDeclaration,
+        channel: str,
+        params: Mapping[str, object],
+        context: Context,
+    ) -> None:
+        """Authorise a channel and remember the grant.
+
+        Raises:
+            ProtocolError: NO_SUCH_CHANNEL when refused (as if undeclared); FAILED when authorize raised.
+        """
+        if declaration.public:
+            return
+        try:
+            with self.framework.around(context.environ):
+                allowed = declaration.may_follow(context, params)
+        except Refused:
+            allowed = False
+        except Exception:
+            _log.exception("authorize of channel %r failed for client %s", channel, identity.client_id)
+            raise ProtocolError(
+                ErrorCode.FAILED, f"authorising channel {channel!r} failed; try again"
+            ) from None
+        if not allowed:
+            identity.grants.pop(channel, None)
+            raise no_such_channel(channel)
+        identity.grants[channel] = self.wall() + self.limits.token_ttl
+        identity.changed = True
+
+    def token_for(self, identity: Identity) -> str:
+        """Sign the identity with the grants that still live (the longest-lived first, as many as fit)."""
+        now = self.wall()
+        identity.changed = False
+        living = {channel: expiry for channel, expiry in identity.grants.items() if expiry > now}
+        while True:
+            token = self.tokens.issue(
+                Claims(
+                    identity.client_id, identity.user_id, identity.fingerprint, now, identity.expires, living
+                )
+            )
+            if len(token) <= self.limits.max_token or not living:
+                return token
+            keep = sorted(living.items(), key=lambda item: item[1], reverse=True)[: len(living) // 2]
+            living = dict(keep)
+
+    def context(
+        self, identity: Identity, environ: Environ, transport: str, call_id: str | None = None
+    ) -> Context:
+        """What the application's functions are given as `ctx`; its user is loaded only if they look at it."""
+
+        def load_user() -> object:
+            if identity.user is _NOT_LOADED:
+                identity.user, _ = self._who(environ)
+            return identity.user
+
+        return Context(
+            client_id=identity.client_id,
+            user_id=identity.user_id,
+            environ=environ,
+            call_id=call_id,
+            transport=transport,
+            load_user=load_user,
+        )
+
+    def _claims(self, token: str | None) -> Claims | None:
+        if token is None or len(token) > self.limits.max_token:
+            return None
+        return self.tokens.read(token)
+
+    def _who(self, environ: Environ) -> tuple[object, str | None]:
+        try:
+            with self.framework.around(environ):
+                user = (self._authenticate or self.framework.authenticate)(environ)
+                return user, None if user is None else self.framework.user_id(user)
+        except Exception:
+            _log.exception("authenticate failed")
+            raise ProtocolError(ErrorCode.FAILED, "authentication failed with an error; try again") from None
+
+
+def no_such_channel(channel: str) -> ProtocolError:
+    """The one answer for channels that do not exist and for those that are not for this client."""
+    return ProtocolError(ErrorCode.NO_SUCH_CHANNEL, f"no such channel: {channel!r}")
+
+
+def _identity_of(claims: Claims) -> Identity:
+    return Identity(
+        claims.client_id, claims.user_id, claims.fingerprint, claims.expires, dict(claims.channels)
+    )
+
+
+def keepable(environ: Environ) -> dict[str, Any]:
+    """The part of an environ that outlives its request: the texts, none of the server's objects."""
+    return {key: value for key, value in environ.items() if isinstance(value, (str, bool))}

@@ -1,0 +1,36 @@
+"""What all sessions of a bridge share, made once per process by the bridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rtbridge.bus.contract import Bus
+from rtbridge.config import Limits
+from rtbridge.contract.registry import Registry
+from rtbridge.fanout import Fanout
+from rtbridge.metrics import Metrics
+from rtbridge.runtime import Loop
+from rtbridge.session.access import Access
+from rtbridge.session.calls import CallRunner
+from rtbridge.session.hooks import SessionHooks
+
+if TYPE_CHECKING:
+    from rtbridge.session.session import Session
+
+
+@dataclass(slots=True)
+class Services:
+    """Shared by every session of this process; sessions hold one reference to it."""
+
+    registry: Registry
+    access: Access
+    bus: Bus
+    fanout: Fanout
+    loop: Loop
+    calls: CallRunner
+    hooks: SessionHooks
+    limits: Limits
+    metrics: Metrics
+    newest: dict[tuple[str, str], Session] = field(default_factory=dict)
+    """(client id, instance) -> its newest socket or stream; a newer one closes the older."""

@@ -1,0 +1,564 @@
+"""A session on one connection: commands in, replies and pushes out, called back when there is something to
+do.
+
+How to think about it: commands wait in one queue and are carried out one at a time. What is quick is done in
+the turn; what may block (the application's functions, a bus over the network) becomes a *job* that the outlet
+runs elsewhere and whose result comes back into the turn. Nothing that is published waits here: `news` marks a
+subscription, `collect` reads from its position whatever the transport can take just now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.errors import BusError, ProtocolError
+from rtbridge.fanout import Tail
+from rtbridge.protocol import messages as m
+from rtbridge.protocol.codes import DisconnectCode, ErrorCode
+from rtbridge.protocol.positions import Position
+from rtbridge.protocol.publications import Gap, Page, Publication
+from rtbridge.protocol.states import State, advance, event_of
+from rtbridge.session.access import Identity, keepable, no_such_channel
+from rtbridge.session.calls import Outcome
+from rtbridge.session.outlet import Outlet
+from rtbridge.session.renewal import Renewal, renew
+from rtbridge.session.services import Services
+from rtbridge.session.subscription import Subscription, page_on, publications_on, pull
+
+T = TypeVar("T")
+_log = logging.getLogger("rtbridge")
+_CALL_RECHECK = 0.25  # seconds between looks at a call that runs on another connection
+_RANK = {"shortpoll": 0, "longpoll": 1, "eventstream": 2, "websocket": 3}
+
+
+class Session:
+    """One connection's view of a session. Every method is for the turn.
+
+    Args:
+        services: what the process shares.
+        outlet: the transport that carries this session.
+        environ: the WSGI environ of the request it came with.
+    """
+
+    __slots__ = (
+        "_busy", "_dirty", "_looping", "_queue", "_reading", "_renewal", "_replies", "environ", "identity",
+        "instance", "more", "outlet", "services", "state", "subscriptions",
+    )  # fmt: skip
+
+    def __init__(self, services: Services, outlet: Outlet, environ: Mapping[str, Any]) -> None:
+        self.services = services
+        self.outlet = outlet
+        self.environ = environ
+        self.identity: Identity | None = None
+        self.instance = ""
+        self.state = State.OPENING
+        self.subscriptions: dict[str, Subscription] = {}
+        self.more = False  # the last collect left something behind
+        self._queue: deque[object] = deque()
+        self._busy = False
+        self._looping = False
+        self._reading = False
+        self._replies: list[bytes] = []
+        self._dirty: dict[str, None] = {}
+        self._renewal: Renewal | None = None
+
+    # -- inbound ------------------------------------------------------------------------------------------
+
+    def receive(self, decoded: Iterable[object]) -> None:
+        """Take commands as the codec decoded them; each that has an id gets one reply, in order."""
+        for item in decoded:
+            try:
+                self._queue.append(m.parse_command(item))
+            except ProtocolError as error:
+                self._queue.append(error)
+        self._go_on()
+
+    def close(self) -> None:
+        """The connection is gone, for whatever reason. Idempotent."""
+        if self.state is State.ENDED:
+            return
+        self.state = State.ENDED
+        for channel in self.subscriptions:
+            self.services.fanout.leave(channel, self)
+        self.subscriptions.clear()
+        self._queue.clear()
+        self._dirty.clear()
+        if self._renewal is not None:
+            self._renewal.cancel()
+        if self.identity is not None:
+            key = (self.identity.client_id, self.instance)
+            if self.services.newest.get(key) is self:
+                del self.services.newest[key]
+            self.services.hooks.detach(self.identity.client_id)
+
+    def disconnect(self, code: DisconnectCode, message: str, retry_after: float | None = None) -> None:
+        """End this connection with a code that says whether to come back."""
+        if self.state is not State.ENDED:
+            outlet = self.outlet
+            self.close()
+            outlet.finish(code, message, retry_after)
+
+    # -- outbound -----------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Commands not yet begun."""
+        return len(self._queue)
+
+    @property
+    def at_rest(self) -> bool:
+        """Every command is answered and no page of the bus is on its way."""
+        return not (self._busy or self._queue or self._reading)
+
+    def news(self, channel: str) -> None:
+        """(Fanout's callback.) Something is after our position, perhaps."""
+        self._dirty[channel] = None
+        self.outlet.due()
+
+    def collect(self, budget: int) -> list[bytes]:
+        """What can be sent now: replies, then publications from each position, about `budget` bytes of them."""
+        out, self._replies = self._replies, []
+        self.more = False
+        if not self._dirty:
+            return out
+        marked, self._dirty = self._dirty, {}
+        left = budget - sum(map(len, out))
+        for channel in marked:
+            if left <= 0:
+                self._dirty[channel] = None
+                self.more = True
+                continue
+            chunk = self._pull(channel, left)
+            if chunk is not None:
+                out.append(chunk)
+                left -= len(chunk)
+        return out
+
+    def _pull(self, channel: str, max_bytes: int) -> bytes | None:
+        subscription = self.subscriptions.get(channel)
+        if subscription is None:
+            return None
+        services = self.services
+        tail = services.fanout.tail(channel)
+        found = (
+            None if tail is None else pull(subscription, tail, services.limits.page_publications, max_bytes)
+        )
+        if tail is None or found is None or found.ask_bus:
+            self._read_page(subscription)
+            return None
+        if found.gap is not None:
+            return self._gap(subscription, found.gap)
+        if not found.entries:
+            return None
+        if found.more:
+            self._dirty[channel] = None
+            self.more = True
+        subscription.position = Position(tail.epoch, found.entries[-1].offset)
+        services.metrics.add("deliveries", len(found.entries))
+        return publications_on(self.outlet.wire, channel, tail.epoch, found.entries, found.more)
+
+    def _gap(self, subscription: Subscription, gap: Gap) -> bytes:
+        subscription.position = gap.position
+        self.services.metrics.add("gaps")
+        return self._encode(m.GapPush(subscription.channel, gap.position))
+
+    def _read_page(self, subscription: Subscription) -> None:
+        """Catch up from the bus; one page at a time for a session, so that a slow reader holds no more than one."""
+        if self._reading:
+            self._dirty[subscription.channel] = None
+            return
+        self._reading = True
+        limit = self.services.limits.page_publications
+        self.services.fanout.read_bus(
+            subscription.channel,
+            subscription.position,
+            limit,
+            lambda found: self._page_came(subscription, found),
+        )
+
+    def _page_came(self, subscription: Subscription, found: Page | Gap | BusError) -> None:
+        self._reading = False
+        if self.subscriptions.get(subscription.channel) is not subscription:
+            self._go_on()
+            return
+        if isinstance(found, BusError):
+            self.services.loop.call_later(1.0, self.news, subscription.channel)
+        elif isinstance(found, Gap):
+            self._replies.append(self._gap(subscription, found))
+        else:
+            if found.publications:
+                wire = self.outlet.wire
+                self._replies.append(
+                    page_on(wire, subscription.channel, found.position, found.publications, found.more)
+                )
+                self.services.metrics.add("deliveries", len(found.publications))
+            moved = found.position != subscription.position
+            subscription.position = found.position
+            if moved:
+                self._dirty[subscription.channel] = None
+        self._go_on()
+
+    def _encode(self, message: m.ServerMessage) -> bytes:
+        wire = self.outlet.wire
+        return wire.wrap(wire.codec.encode(message))
+
+    def _reply(self, message: m.ServerMessage) -> None:
+        self._replies.append(self._encode(message))
+
+    def _fail(self, error: ProtocolError, command: object) -> None:
+        command_id = error.command_id if error.command_id is not None else getattr(command, "id", None)
+        code = ErrorCode(error.code)
+        if command_id is None and isinstance(command, m.Subscribe):
+            self._reply(m.UnsubscribedPush(command.channel, code, error.message))
+            return
+        # A timed-out or failed dependency deserves a pause before the next try.
+        retry = 1.0 if code is ErrorCode.UNAVAILABLE else None
+        self._reply(m.ErrorReply(command_id, code, error.message, retry_after=retry))
+
+    # -- the queue ----------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Carry out commands until one has to wait for something, then let the outlet look."""
+        if self._looping:
+            return
+        self._looping = True
+        try:
+            while self._queue and not self._busy and self.state is not State.ENDED:
+                command = self._queue.popleft()
+                try:
+                    self._begin(command)
+                except ProtocolError as error:
+                    self._fail(error, command)
+        finally:
+            self._looping = False
+        if self.state is State.ENDED:
+            return
+        identity = self.identity
+        if identity is not None and identity.changed and self.at_rest:
+            self._reply(m.TokenPush(self.services.access.token_for(identity), self._token_life()))
+        self.outlet.due()
+
+    def _begin(self, command: object) -> None:
+        if isinstance(command, ProtocolError):
+            raise command
+        if isinstance(command, Renewal):
+            self._renew()
+            return
+        self.state = advance(self.state, event_of(command))
+        if isinstance(command, m.Hello):
+            self._hello(command)
+        elif isinstance(command, m.Subscribe):
+            self._subscribe(command)
+        elif isinstance(command, m.Unsubscribe):
+            self._unsubscribe(command)
+        elif isinstance(command, m.Call):
+            self._call(command)
+        elif isinstance(command, m.Ping):
+            self._reply(m.PongReply(command.id))
+        elif isinstance(command, m.Bye):
+            self._bye()
+
+    def _job(self, command: object, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Run `work` outside the turn and `then` in it with the result; the queue waits meanwhile."""
+        self._busy = True
+
+        def run() -> None:
+            try:
+                result = work()
+            except ProtocolError as error:
+                self.services.loop.call_soon(self._job_failed, command, error)
+            except BusError as error:
+                failure = ProtocolError(ErrorCode.UNAVAILABLE, str(error))
+                self.services.loop.call_soon(self._job_failed, command, failure)
+            except Exception:
+                _log.exception("%s failed", type(command).__name__)
+                failure = ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+                self.services.loop.call_soon(self._job_failed, command, failure)
+            else:
+                self.services.loop.call_soon(self._job_done, command, then, result)
+
+        self.outlet.run(run)
+
+    def _job_done(self, command: object, then: Callable[[T], None], result: T) -> None:
+        self._busy = False
+        if self.state is State.ENDED:
+            return
+        try:
+            then(result)
+        except ProtocolError as error:
+            self._fail(error, command)
+        self._go_on()
+
+    def _job_failed(self, command: object, error: ProtocolError) -> None:
+        self._busy = False
+        if self.state is State.ENDED:
+            return
+        if isinstance(command, m.Hello):
+            self.state = State.OPENING
+        self._fail(error, command)
+        self._go_on()
+
+    # -- hello, bye, renewal ------------------------------------------------------------------------------
+
+    def _hello(self, command: m.Hello) -> None:
+        access, hooks = self.services.access, self.services.hooks
+        known = access.recall(command.token, self.environ)
+        if known is not None and not hooks.active:
+            self._hello_done(command, known, True)
+            return
+
+        def work() -> tuple[Identity, bool]:
+            identity, resumed = access.identify(command.token, self.environ)
+            context = access.context(identity, self.environ, self.outlet.transport)
+            hooks.attach(context, access.framework)
+            return identity, resumed
+
+        self._job(command, work, lambda found: self._hello_done(command, *found))
+
+    def _hello_done(self, command: m.Hello, identity: Identity, resumed: bool) -> None:
+        services, limits = self.services, self.services.limits
+        self.identity = identity
+        self.instance = command.instance
+        transport = self.outlet.transport
+        self._reply(
+            m.HelloReply(
+                id=command.id,
+                version=1,
+                client_id=identity.client_id,
+                resumed=resumed,
+                token=services.access.token_for(identity),
+                expires_in=self._token_life(),
+                transport=transport,
+                offers=self.environ.get("rtbridge.offers", ()),
+                ping=limits.ping_interval,
+                wait=limits.poll_wait,
+                interval=limits.poll_interval,
+            )
+        )
+        if transport in ("websocket", "eventstream"):
+            self.environ = keepable(self.environ)
+            self._take_over((identity.client_id, command.instance))
+            self._renewal = Renewal(services.loop, self._queue_renewal)
+            self._renewal.schedule(limits.token_ttl)
+
+    def _token_life(self) -> float:
+        assert self.identity is not None
+        return max(0.0, round(self.identity.expires - self.services.access.wall(), 1))
+
+    def _take_over(self, key: tuple[str, str]) -> None:
+        older = self.services.newest.get(key)
+        self.services.newest[key] = self
+        if older is not None and older is not self:
+            older.disconnect(DisconnectCode.REPLACED, "a newer connection of this page took over")
+
+    def _bye(self) -> None:
+        identity, hooks = self.identity, self.services.hooks
+        if identity is not None and hooks.active:
+            context = self.services.access.context(identity, self.environ, self.outlet.transport)
+            framework = self.services.access.framework
+            self.services.loop.spawn(hooks.finish, context, framework)
+        self.disconnect(DisconnectCode.ENDED, "the client said bye")
+
+    def _queue_renewal(self) -> None:
+        assert self._renewal is not None
+        self._queue.append(self._renewal)
+        self._go_on()
+
+    def _renew(self) -> None:
+        identity = self.identity
+        assert identity is not None and self._renewal is not None
+        followed = list(self.subscriptions.values())
+        access = self.services.access
+        context = access.context(identity, self.environ, self.outlet.transport)
+        self._job(self._renewal, lambda: renew(access, identity, followed, context), self._renewed)
+
+    def _renewed(self, found: tuple[bool, dict[str, ErrorCode], bool]) -> None:
+        same_user, refused, again_soon = found
+        if not same_user:
+            self.disconnect(DisconnectCode.CREDENTIALS_CHANGED, "the user behind this connection changed")
+            return
+        for channel, code in refused.items():
+            self._drop(channel)
+            self._reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
+        if self._renewal is not None:
+            ttl = self.services.limits.token_ttl
+            self._renewal.schedule(ttl * 0.1 if again_soon else ttl)
+
+    # -- subscribe, unsubscribe ---------------------------------------------------------------------------
+
+    def _subscribe(self, command: m.Subscribe) -> None:
+        channel, services, identity = command.channel, self.services, self.identity
+        assert identity is not None
+        if channel in self.subscriptions:
+            raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, f"already subscribed to {channel!r} here")
+        if len(self.subscriptions) >= services.limits.max_channels:
+            raise ProtocolError(
+                ErrorCode.TOO_LARGE,
+                f"more than {services.limits.max_channels} channels on one connection (limits.max_channels)",
+            )
+        match = services.registry.channel_for(channel)
+        if match is None:
+            raise no_such_channel(channel)
+        declaration, params = match
+        access = services.access
+        if declaration.public or identity.may_follow(channel, access.wall()):
+            self._open(command, declaration, params)
+            return
+        context = access.context(identity, self.environ, self.outlet.transport)
+        self._job(
+            command,
+            lambda: access.permit(identity, declaration, channel, params, context),
+            lambda _: self._open(command, declaration, params),
+        )
+
+    def _open(self, command: m.Subscribe, declaration: ChannelDeclaration, params: dict[str, object]) -> None:
+        self._busy = True
+
+        def ready(tail: Tail | BusError) -> None:
+            self._busy = False
+            if self.state is State.ENDED:
+                return
+            try:
+                if isinstance(tail, BusError):
+                    raise ProtocolError(ErrorCode.UNAVAILABLE, str(tail))
+                self._place(command, declaration, params, tail)
+            except ProtocolError as error:
+                self._fail(error, command)
+            self._go_on()
+
+        self.services.fanout.when_ready(command.channel, declaration.keep, ready)
+
+    def _place(
+        self, command: m.Subscribe, declaration: ChannelDeclaration, params: dict[str, object], tail: Tail
+    ) -> None:
+        start = command.position
+        if start is None:
+            newest = Position(tail.epoch, 0) if declaration.keep.kind == "latest" else tail.position()
+            start = newest
+            if command.recent and declaration.keep.kind == "history":
+                start = Position(tail.epoch, max(0, tail.last - command.recent))
+        ceiling = declaration.transport
+        if ceiling is not None and _RANK[ceiling] < _RANK[self.outlet.transport]:
+            if command.id is not None:
+                self._reply(_limited(command, declaration, start))
+            return
+        subscription = Subscription(command.channel, declaration, params, start)
+        if command.id is None:
+            self._join(subscription)
+            return
+        found = pull(
+            subscription, tail, self.services.limits.page_publications, self.services.limits.page_bytes
+        )
+        if found.ask_bus:
+            self._place_from_bus(command, subscription)
+        elif found.gap is not None:
+            self._answer(command, subscription, found.gap)
+        else:
+            last = found.entries[-1].offset if found.entries else None
+            position = subscription.position if last is None else Position(tail.epoch, last)
+            publications = tuple(entry.publication for entry in found.entries)
+            self._answer(command, subscription, Page(position, publications, found.more))
+
+    def _place_from_bus(self, command: m.Subscribe, subscription: Subscription) -> None:
+        self._busy = True
+        after, limit = subscription.position, self.services.limits.page_publications
+        recent = command.recent if command.position is None else None
+
+        def came(found: Page | Gap | BusError) -> None:
+            self._busy = False
+            if self.state is State.ENDED:
+                return
+            if isinstance(found, BusError):
+                self._fail(ProtocolError(ErrorCode.UNAVAILABLE, str(found)), command)
+            else:
+                self._answer(command, subscription, found)
+            self._go_on()
+
+        # The newest few are asked for as such: counting back from the end may lead below what is kept.
+        fanout = self.services.fanout
+        if recent:
+            fanout.read_bus(command.channel, None, min(recent, limit), came)
+        else:
+            fanout.read_bus(command.channel, after, limit, came)
+
+    def _answer(self, command: m.Subscribe, subscription: Subscription, found: Page | Gap) -> None:
+        publications: tuple[Publication, ...] = ()
+        more = False
+        if isinstance(found, Page):
+            publications, more = found.publications, found.more
+        else:
+            self.services.metrics.add("gaps")
+        subscription.position = found.position
+        self.services.metrics.add("deliveries", len(publications))
+        self._reply(
+            m.Subscribed(
+                id=command.id,
+                channel=command.channel,
+                keep=subscription.declaration.keep.kind,
+                position=found.position,
+                publications=publications,
+                recovered=None if command.position is None else isinstance(found, Page),
+                more=more,
+            )
+        )
+        self._join(subscription)
+
+    def _join(self, subscription: Subscription) -> None:
+        self.subscriptions[subscription.channel] = subscription
+        self.services.fanout.join(subscription.channel, self)
+        self._dirty[subscription.channel] = None
+
+    def _drop(self, channel: str) -> None:
+        del self.subscriptions[channel]
+        self._dirty.pop(channel, None)
+        self.services.fanout.leave(channel, self)
+
+    def _unsubscribe(self, command: m.Unsubscribe) -> None:
+        if command.channel not in self.subscriptions:
+            raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {command.channel!r} here")
+        self._drop(command.channel)
+        if command.id is not None:
+            self._reply(m.Unsubscribed(command.id, command.channel))
+
+    # -- calls --------------------------------------------------------------------------------------------
+
+    def _call(self, command: m.Call) -> None:
+        services, identity = self.services, self.identity
+        assert identity is not None
+        declaration = services.registry.call(command.name)
+        if declaration is None:
+            raise ProtocolError(ErrorCode.NO_SUCH_CALL, f"no such call: {command.name!r}")
+        context = services.access.context(identity, self.environ, self.outlet.transport, command.call_id)
+        framework = services.access.framework
+
+        def look() -> None:
+            if self.state is not State.ENDED:
+                self._job(command, lambda: services.calls.run(declaration, context, command, framework), came)
+
+        def came(outcome: Outcome | None) -> None:
+            if outcome is None:
+                # It runs on another connection: look again soon, the queue waits behind it.
+                self._busy = True
+                services.loop.call_later(_CALL_RECHECK, look)
+            else:
+                self._reply(outcome.reply(command))
+
+        look()
+
+
+def _limited(command: m.Subscribe, declaration: ChannelDeclaration, start: Position) -> m.Subscribed:
+    assert command.id is not None and declaration.transport is not None
+    return m.Subscribed(
+        id=command.id,
+        channel=command.channel,
+        keep=declaration.keep.kind,
+        position=start,
+        publications=(),
+        recovered=None,
+        more=False,
+        limit=m.FollowLimit(declaration.transport, declaration.every, declaration.public),
+    )

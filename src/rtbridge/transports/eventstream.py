@@ -1,0 +1,92 @@
+"""Event stream: one response that stays open; messages leave as server-sent events as they arise.
+
+The carrier comes for each next piece (`ready`) when the server took the one before. While it does not come,
+nothing is gathered for it: a slow reader is a position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rtbridge.protocol import messages as m
+from rtbridge.protocol.codecs import Codec
+from rtbridge.protocol.codes import DisconnectCode
+from rtbridge.runtime import Timer
+from rtbridge.session.outlet import Wire
+from rtbridge.session.services import Services
+from rtbridge.session.session import Session
+from rtbridge.transports.carrier import Carrier, stream_wire
+
+
+class EventStream:
+    """One streaming response. The carrier is finished with each next piece of it, and with None at its end."""
+
+    transport = "eventstream"
+
+    def __init__(
+        self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier
+    ) -> None:
+        self.wire: Wire = stream_wire(codec)
+        self._services = services
+        self._carrier = carrier
+        self._last_words: list[bytes] = []
+        self._waiting = False
+        self._scheduled = False
+        self._ended = False
+        self._timer: Timer | None = None
+        self._session = Session(services, self, environ)
+
+    def start(self, commands: Iterable[object]) -> None:
+        """Begin to carry out the decoded commands. In the turn."""
+        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+        self._session.receive(commands)
+
+    def ready(self) -> None:
+        """The carrier can take the next piece. In the turn."""
+        self._waiting = True
+        self.due()
+
+    def close(self) -> None:
+        """The response is over, whoever ended it. In the turn; idempotent."""
+        self._ended = True
+        self._session.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def due(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._services.loop.call_soon(self._look)
+
+    def run(self, job: Callable[[], None]) -> None:
+        self._carrier.run(job)
+
+    def finish(self, code: int, message: str, retry_after: float | None) -> None:
+        self._last_words += self._session.collect(self._services.limits.page_bytes)
+        self._last_words.append(self._encode(m.DisconnectPush(DisconnectCode(code), message, retry_after)))
+        self._ended = True
+        self.due()
+
+    def _encode(self, message: m.ServerMessage) -> bytes:
+        return self.wire.wrap(self.wire.codec.encode(message))
+
+    def _look(self) -> None:
+        self._scheduled = False
+        if not self._waiting:
+            return
+        pieces = self._last_words or self._session.collect(self._services.limits.page_bytes)
+        self._last_words = []
+        if pieces:
+            self._waiting = False
+            self._carrier.finish(b"".join(pieces))
+        elif self._ended:
+            self._waiting = False
+            self._carrier.finish(None)
+
+    def _ping(self) -> None:
+        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+        if self._waiting:
+            self._last_words.append(self._encode(m.PingPush()))
+            self.due()

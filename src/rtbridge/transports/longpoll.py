@@ -1,0 +1,55 @@
+"""Long poll: a short poll that waits, when it has nothing to say, until there is something or its time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rtbridge.protocol.codecs import Codec
+from rtbridge.runtime import Timer
+from rtbridge.session.services import Services
+from rtbridge.transports.carrier import Carrier
+from rtbridge.transports.shortpoll import ShortPoll
+
+
+class LongPoll(ShortPoll):
+    """One parked POST.
+
+    Args:
+        wait: seconds to wait for a reply or push besides the hello.
+    """
+
+    transport = "longpoll"
+
+    def __init__(
+        self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier, wait: float
+    ) -> None:
+        super().__init__(services, environ, codec, carrier)
+        self._wait = wait
+        self._expired = False
+        self._timer: Timer | None = None
+
+    def start(self, commands: Iterable[object]) -> None:
+        self._timer = self._services.loop.call_later(self._wait, self._expire)
+        super().start(commands)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.due()
+
+    def _answerable(self) -> bool:
+        # The hello's own reply is not news; without an identity the hello failed, and that is.
+        return self._expired or len(self._messages) > 1 or self._session.identity is None
+
+    def _answer(self) -> None:
+        self._stop_timer()
+        super()._answer()
+
+    def abort(self) -> None:
+        self._stop_timer()
+        super().abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

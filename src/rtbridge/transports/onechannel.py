@@ -1,0 +1,290 @@
+"""One channel by GET: short poll, long poll and event stream without a session, for anything that speaks
+HTTP.
+
+Who may read the channel is settled before these are made. They are readers of the channel's tail, like
+subscriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.errors import BusError
+from rtbridge.fanout import Tail
+from rtbridge.protocol.codecs import Codec
+from rtbridge.protocol.positions import Position
+from rtbridge.protocol.publications import Gap, Page, Publication
+from rtbridge.runtime import Timer
+from rtbridge.session.services import Services
+from rtbridge.session.subscription import Subscription, pull
+from rtbridge.transports.carrier import Carrier
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a GET asks: a channel, from where, and how long to wait.
+
+    Attributes:
+        after: the position to read after; None asks for the newest `recent`.
+        wait: seconds to park when there is nothing; 0 for a short poll.
+    """
+
+    channel: str
+    declaration: ChannelDeclaration
+    after: Position | None
+    recent: int
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAnswer:
+    """The answer to a `Question`: its body, and the position it brings the reader to."""
+
+    position: Position
+    body: bytes
+    recovered: bool
+
+
+class _Reader:
+    """What the GET transports share: becoming a reader of the tail, and falling back on the bus."""
+
+    def __init__(self, services: Services, question: Question, carrier: Carrier) -> None:
+        self._services = services
+        self._question = question
+        self._carrier = carrier
+        self._place: Subscription | None = None
+        self._joined = False
+        self._scheduled = False
+        self._reading = False
+        self._done = False
+
+    def start(self) -> None:
+        """Begin. In the turn."""
+        question = self._question
+        self._services.fanout.when_ready(question.channel, question.declaration.keep, self._ready)
+
+    def news(self, channel: str) -> None:
+        """(Fanout's callback.)"""
+        if not self._scheduled:
+            self._scheduled = True
+            self._services.loop.call_soon(self._look_soon)
+
+    def _look_soon(self) -> None:
+        self._scheduled = False
+        if not self._done and not self._reading:
+            self._look()
+
+    def _ready(self, tail: Tail | BusError) -> None:
+        if self._done:
+            return
+        if isinstance(tail, BusError):
+            self._failed(tail)
+            return
+        question, after = self._question, self._question.after
+        if after is None:
+            latest = question.declaration.keep.kind == "latest"
+            after = Position(tail.epoch, 0 if latest else max(0, tail.last - question.recent))
+        self._place = Subscription(question.channel, question.declaration, {}, after)
+        self._look()
+
+    def _look(self) -> None:
+        place, services = self._place, self._services
+        tail = services.fanout.tail(self._question.channel)
+        if place is None:
+            return
+        found = (
+            None
+            if tail is None
+            else pull(place, tail, services.limits.page_publications, services.limits.page_bytes)
+        )
+        if tail is None or found is None or found.ask_bus:
+            self._ask_bus(place)
+        elif found.gap is not None:
+            self._gap(found.gap.position)
+        elif found.entries:
+            position = Position(tail.epoch, found.entries[-1].offset)
+            self._publications(position, [entry.publication for entry in found.entries], found.more)
+        else:
+            self._nothing(place.position)
+
+    def _ask_bus(self, place: Subscription) -> None:
+        self._reading = True
+        limit = self._services.limits.page_publications
+        if self._question.after is None and not self._joined:
+            # "The newest few": counting back from the end may lead below what is kept, the bus knows.
+            self._services.fanout.read_bus(place.channel, None, min(self._question.recent, limit), self._came)
+        else:
+            self._services.fanout.read_bus(place.channel, place.position, limit, self._came)
+
+    def _came(self, found: Page | Gap | BusError) -> None:
+        self._reading = False
+        if self._done or self._place is None:
+            return
+        if isinstance(found, BusError):
+            self._failed(found)
+        elif isinstance(found, Gap):
+            self._gap(found.position)
+        elif found.publications:
+            self._publications(found.position, found.publications, found.more)
+        else:
+            self._place.position = found.position
+            self._nothing(found.position)
+
+    def _join(self) -> None:
+        if not self._joined:
+            self._joined = True
+            self._services.fanout.join(self._question.channel, self)
+
+    def _leave(self) -> None:
+        self._done = True
+        if self._joined:
+            self._joined = False
+            self._services.fanout.leave(self._question.channel, self)
+
+    def _publications(self, position: Position, publications: Sequence[Publication], more: bool) -> None:
+        raise NotImplementedError
+
+    def _gap(self, position: Position) -> None:
+        raise NotImplementedError
+
+    def _nothing(self, position: Position) -> None:
+        raise NotImplementedError
+
+    def _failed(self, error: BusError) -> None:
+        raise NotImplementedError
+
+
+class ChannelPoll(_Reader):
+    """A short or long poll. The carrier is finished with a `ChannelAnswer` or with the bus's error."""
+
+    def __init__(self, services: Services, question: Question, codec: Codec, carrier: Carrier) -> None:
+        super().__init__(services, question, carrier)
+        self._codec = codec
+        self._timer: Timer | None = None
+        self._expired = question.wait <= 0
+
+    def abort(self) -> None:
+        """Nobody waits for the answer any more. In the turn."""
+        if not self._done:
+            self._leave()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._carrier.finish(None)
+
+    def _nothing(self, position: Position) -> None:
+        if self._expired:
+            self._answer(position, (), None, False)
+            return
+        self._join()
+        if self._timer is None:
+            self._timer = self._services.loop.call_later(self._question.wait, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.news(self._question.channel)
+
+    def _publications(self, position: Position, publications: Sequence[Publication], more: bool) -> None:
+        self._services.metrics.add("deliveries", len(publications))
+        self._answer(position, publications, None, more)
+
+    def _gap(self, position: Position) -> None:
+        self._services.metrics.add("gaps")
+        self._answer(position, (), False, False)
+
+    def _failed(self, error: BusError) -> None:
+        self._leave()
+        self._carrier.finish(error)
+
+    def _answer(
+        self, position: Position, publications: Sequence[Publication], recovered: bool | None, more: bool
+    ) -> None:
+        self._leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        codec = self._codec
+        fragments = [codec.publication(publication) for publication in publications]
+        body = codec.channel_answer(self._question.channel, position, fragments, recovered, more)
+        self._carrier.finish(ChannelAnswer(position, body, recovered is not False))
+
+
+class ChannelStream(_Reader):
+    """An event stream of one channel: one publication for each event, its position as the event's id.
+
+    The carrier is finished with each next piece, with None at the end, or with the bus's error before the
+    first.
+    """
+
+    def __init__(self, services: Services, question: Question, carrier: Carrier) -> None:
+        super().__init__(services, question, carrier)
+        self._pieces: list[bytes] = []
+        self._waiting = False
+        self._begun = False
+        self._timer: Timer | None = None
+
+    def ready(self) -> None:
+        """The carrier can take the next piece. In the turn."""
+        self._waiting = True
+        self._flush()
+        if self._waiting:
+            self.news(self._question.channel)
+
+    def close(self) -> None:
+        """The response is over. In the turn; idempotent."""
+        self._leave()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        # What the reader does not take is not gathered for it.
+        if self._waiting or not self._begun:
+            super()._look()
+
+    def _begin(self, position: Position) -> None:
+        if not self._begun:
+            self._begun = True
+            self._join()
+            self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+            self._pieces.append(f"id: {position}\n\n".encode())
+
+    def _move(self, position: Position, pieces: list[bytes]) -> None:
+        if self._place is not None:
+            self._place.position = position
+        self._begin(position)
+        self._pieces += pieces
+        self._flush()
+
+    def _publications(self, position: Position, publications: Sequence[Publication], more: bool) -> None:
+        self._services.metrics.add("deliveries", len(publications))
+        epoch = position.epoch
+        self._move(
+            position, [b"id: %s.%d\ndata: %s\n\n" % (epoch.encode(), p.offset, p.data) for p in publications]
+        )
+
+    def _gap(self, position: Position) -> None:
+        self._services.metrics.add("gaps")
+        self._move(position, [f'event: gap\nid: {position}\ndata: {{"position":"{position}"}}\n\n'.encode()])
+
+    def _nothing(self, position: Position) -> None:
+        self._move(position, [])
+
+    def _failed(self, error: BusError) -> None:
+        if self._begun:
+            self._services.loop.call_later(1.0, self.news, self._question.channel)
+        else:
+            self._leave()
+            self._carrier.finish(error)
+
+    def _flush(self) -> None:
+        if self._waiting and self._pieces:
+            self._waiting = False
+            pieces, self._pieces = self._pieces, []
+            self._carrier.finish(b"".join(pieces))
+
+    def _ping(self) -> None:
+        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+        if self._waiting:
+            self._pieces.append(b":\n\n")
+            self._flush()

@@ -1,0 +1,89 @@
+"""Short poll: a batch of commands, and at once a batch of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rtbridge.protocol import messages as m
+from rtbridge.protocol.codecs import Codec
+from rtbridge.protocol.codes import DisconnectCode
+from rtbridge.session.outlet import Wire
+from rtbridge.session.services import Services
+from rtbridge.session.session import Session
+from rtbridge.transports.carrier import Carrier, poll_wire
+
+
+class ShortPoll:
+    """One POST: answered as soon as its commands are. The carrier is finished with the answer's body, or with
+    None.
+
+    Args:
+        interval: seconds the client is advised to wait before its next poll, or None for no advice beyond the
+            hello's.
+    """
+
+    transport = "shortpoll"
+
+    def __init__(
+        self,
+        services: Services,
+        environ: Mapping[str, Any],
+        codec: Codec,
+        carrier: Carrier,
+        interval: float | None = None,
+    ) -> None:
+        self.wire: Wire = poll_wire(codec)
+        self._services = services
+        self._carrier = carrier
+        self._interval = interval
+        self._messages: list[bytes] = []
+        self._scheduled = False
+        self._done = False
+        self._session = Session(services, self, environ)
+
+    def start(self, commands: Iterable[object]) -> None:
+        """Begin to carry out the decoded commands. In the turn."""
+        self._session.receive(commands)
+
+    def abort(self) -> None:
+        """Nobody waits for the answer any more. In the turn."""
+        if not self._done:
+            self._done = True
+            self._session.close()
+            self._carrier.finish(None)
+
+    def due(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._services.loop.call_soon(self._look)
+
+    def run(self, job: Callable[[], None]) -> None:
+        self._carrier.run(job)
+
+    def finish(self, code: int, message: str, retry_after: float | None) -> None:
+        push = m.DisconnectPush(DisconnectCode(code), message, retry_after)
+        self._messages += self._session.collect(self._services.limits.page_bytes)
+        self._messages.append(self.wire.wrap(self.wire.codec.encode(push)))
+        self._answer()
+
+    def _look(self) -> None:
+        self._scheduled = False
+        session = self._session
+        if self._done or not session.at_rest:
+            return
+        room = self._services.limits.page_bytes - sum(map(len, self._messages))
+        self._messages += session.collect(max(room, 1))
+        if session.at_rest and self._answerable():
+            self._answer()
+
+    def _answerable(self) -> bool:
+        return True
+
+    def _answer(self) -> None:
+        if self._done:
+            return
+        self._done = True
+        interval = 0.0 if self._session.more else self._interval
+        self._session.close()
+        self._carrier.finish(self.wire.codec.join_poll(self._messages, interval))

@@ -1,0 +1,299 @@
+"""WebSocket: a socket that was upgraded, spoken to without blocking and without a stack of its own.
+
+The loop says when the socket is readable or writable. What arrives becomes commands of the session; what the
+session has is sent as far as the socket takes it. At most one partly sent piece is kept; everything else
+stays in the log, and the session is asked again when the socket drains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rtbridge.errors import ProtocolError
+from rtbridge.protocol import frames
+from rtbridge.protocol import messages as m
+from rtbridge.protocol.codecs import Codec
+from rtbridge.protocol.codes import DisconnectCode
+from rtbridge.runtime import Timer, Watch
+from rtbridge.session.outlet import Wire
+from rtbridge.session.services import Services
+from rtbridge.session.session import Session
+from rtbridge.transports.carrier import Carrier, socket_wire
+
+_log = logging.getLogger("rtbridge")
+_READ = 65_536  # bytes of one recv
+_CHUNK = 65_536  # bytes gathered for one send
+_PAUSE_AT = 32  # waiting commands at which we stop reading until they are done
+
+
+class WebSocket:
+    """One upgraded connection. The carrier is finished with None when the socket is closed.
+
+    Args:
+        sock: a non-blocking socket on which the 101 was sent; owned, and closed, by this object.
+        early: bytes that the server read beyond the handshake.
+    """
+
+    transport = "websocket"
+    __slots__ = (
+        "_carrier", "_closed", "_closing", "_codec", "_deaf", "_heard", "_parser", "_paused", "_pong",
+        "_scheduled", "_services", "_session", "_sock", "_stalled", "_timer", "_unsent", "_watch", "wire",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        services: Services,
+        environ: Mapping[str, Any],
+        codec: Codec,
+        carrier: Carrier,
+        sock: socket.socket,
+        early: bytes = b"",
+    ) -> None:
+        limits = services.limits
+        self.wire: Wire = socket_wire(codec)
+        self._services = services
+        self._codec = codec
+        self._carrier = carrier
+        self._sock = sock
+        self._parser = frames.FrameParser(
+            role="server", max_message=limits.max_message, max_fragments=limits.max_fragments
+        )
+        self._unsent = b""
+        self._pong = b""
+        self._scheduled = self._paused = self._closing = self._closed = self._deaf = False
+        self._heard = services.loop.now()
+        self._stalled: Timer | None = None
+        self._session = Session(services, self, environ)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
+        self._timer: Timer | None = services.loop.call_later(limits.hello_timeout, self._hello_late)
+        self._watch: Watch = services.loop.watch(sock, self._on_ready)
+        self._watch.want(read=True, write=False)
+        services.metrics.add("connections_websocket")
+        if early:
+            services.loop.call_soon(self._feed, early)
+
+    # -- what the session calls ---------------------------------------------------------------------------
+
+    def due(self) -> None:
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._services.loop.call_soon(self._flush)
+
+    def run(self, job: Callable[[], None]) -> None:
+        self._carrier.run(job)
+
+    def finish(self, code: int, message: str, retry_after: float | None) -> None:
+        reason = DisconnectCode(code).reason
+        words = self._session.collect(_CHUNK)
+        if retry_after is not None:
+            push = m.DisconnectPush(DisconnectCode(code), message, retry_after)
+            words.append(self.wire.wrap(self._codec.encode(push)))
+        self._say_goodbye(code, reason, words)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def _on_ready(self, readable: bool, writable: bool) -> None:
+        try:
+            if readable and not self._closed:
+                self._read()
+            if writable and not self._closed:
+                self._flush()
+        except Exception:
+            _log.exception("a WebSocket connection failed")
+            self.abandon()
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(_READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._feed(data)
+        else:
+            self.abandon()
+
+    def _feed(self, data: bytes) -> None:
+        if self._closed or self._deaf:
+            return
+        self._heard = self._services.loop.now()
+        broken: frames.BrokenFrame | None = None
+        try:
+            events: Sequence[frames.FrameEvent] = self._parser.feed(data)
+        except frames.BrokenFrame as error:
+            events, broken = error.events, error
+        for event in events:
+            self._on_frame(event)
+            if self._closed:
+                return
+        if broken is not None:
+            self._break(broken.code, broken.message)
+
+    def _on_frame(self, event: frames.FrameEvent) -> None:
+        if isinstance(event, frames.CloseFrame):
+            self._peer_closes(event)
+        elif self._closing:
+            pass  # after our close frame only the peer's is of interest (RFC 6455, 5.5.1)
+        elif isinstance(event, frames.PingFrame):
+            self._pong = frames.frame(frames.Opcode.PONG, event.data)
+            self.due()
+        elif isinstance(event, (frames.TextMessage, frames.BinaryMessage)):
+            if isinstance(event, frames.TextMessage) != (self._codec.name == "json"):
+                self._break(1003, f"this connection speaks {self._codec.name}")
+            else:
+                self._on_message(event.data)
+
+    def _on_message(self, data: bytes) -> None:
+        session, limits = self._session, self._services.limits
+        try:
+            decoded = self._codec.decode(data)
+        except ProtocolError as error:
+            session.disconnect(DisconnectCode.BAD_MESSAGE, error.message)
+            return
+        commands = decoded if isinstance(decoded, list) else [decoded]
+        if len(commands) + session.waiting > limits.max_commands:
+            session.disconnect(DisconnectCode.FLOOD, f"more than {limits.max_commands} commands wait here")
+            return
+        session.receive(commands)
+        if session.waiting >= _PAUSE_AT and not self._paused:
+            self._paused = True
+            self._update_watch()
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Send what there is, as far as the socket takes it."""
+        self._scheduled = False
+        if self._closed or (self._unsent and not self._send(b"")):
+            return
+        if self._closing:
+            return
+        session = self._session
+        pieces = session.collect(_CHUNK)
+        if self._pong:
+            pieces.append(self._pong)
+            self._pong = b""
+        if self._paused and session.waiting < _PAUSE_AT // 4:
+            self._paused = False
+            self._update_watch()
+        if pieces and self._send(b"".join(pieces)) and session.more:
+            self.due()
+
+    def _send(self, data: bytes) -> bool:
+        """Send `data` behind what is unsent; True if all of it left."""
+        data = self._unsent + data if self._unsent else data
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.abandon()
+            return False
+        if sent == len(data):
+            if self._unsent:
+                self._unsent = b""
+                self._settle()
+            return True
+        if sent or not self._unsent:
+            self._restart_stall_timer()
+        self._unsent = data[sent:]
+        self._update_watch()
+        return False
+
+    def _settle(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        self._update_watch()
+
+    def _restart_stall_timer(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+        self._stalled = self._services.loop.call_later(self._services.limits.send_timeout, self.abandon)
+
+    def _update_watch(self) -> None:
+        if not self._closed:
+            self._watch.want(read=not self._paused or self._closing, write=bool(self._unsent))
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def _hello_late(self) -> None:
+        if self._session.identity is None and self._session.at_rest:
+            self._session.disconnect(DisconnectCode.TOO_SLOW, "no hello arrived in time")
+        else:
+            self._ping_later()
+
+    def _ping_later(self) -> None:
+        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+
+    def _ping(self) -> None:
+        limits = self._services.limits
+        silent = self._services.loop.now() - self._heard
+        if silent > limits.ping_interval + limits.ping_timeout:
+            self._session.disconnect(DisconnectCode.PING_TIMEOUT, "no pong came")
+            return
+        self._ping_later()
+        if not self._unsent:
+            self._send(self.wire.wrap(self._codec.encode(m.PingPush())))
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _peer_closes(self, event: frames.CloseFrame) -> None:
+        if not self._closing:
+            self._session.close()
+            self._closing = True
+            self._send(frames.close_frame(event.code if event.code is not None else 1000, ""))
+        self._close()
+
+    def _break(self, code: int, message: str) -> None:
+        """The peer broke RFC 6455."""
+        self._services.metrics.add("broken_websockets")
+        self._deaf = True
+        self._session.close()
+        self._say_goodbye(code, message, [])
+
+    def _say_goodbye(self, code: int, reason: str, words: list[bytes]) -> None:
+        if self._closed or self._closing:
+            return
+        self._closing = True
+        self._stop_timer()
+        self._send(b"".join([*words, frames.close_frame(code, reason)]))
+        if self._closed:
+            return
+        # What still arrives is read and thrown away: closing over unread bytes resets the connection, and the
+        # peer would never see the close frame.
+        self._update_watch()
+        if self._deaf and not self._unsent:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+        self._timer = self._services.loop.call_later(self._services.limits.close_timeout, self._close)
+
+    def _stop_timer(self) -> None:
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stalled = None
+
+    def abandon(self) -> None:
+        """The connection is lost or hopeless: no goodbye."""
+        self._session.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._stop_timer()
+        self._watch.close()
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
+        self._services.metrics.add("connections_websocket", -1)
+        self._carrier.finish(None)

@@ -1,0 +1,119 @@
+"""The thread or greenlet that brought a request carries it: it runs the jobs of its session and waits for its
+answer.
+
+And `Parking`: how many threads may wait like that. A greenlet is cheap; a thread of a pool that parks is one
+that the site's own pages do not have. So under threads only a share of the pool may be parked, and whoever
+comes then is answered at once.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from rtbridge.config import Limits
+from rtbridge.runtime import Loop
+
+
+class _Answer:
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class RequestCarrier:
+    """Carries one request on the current thread or greenlet."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._mailbox = loop.mailbox()
+
+    def run(self, job: Callable[[], None]) -> None:
+        self._mailbox.put(job)
+
+    def finish(self, answer: object) -> None:
+        self._mailbox.put(_Answer(answer))
+
+    def carry(self) -> Any:
+        """Run jobs until there is an answer, and return it."""
+        while True:
+            item = self._mailbox.get(None)
+            if isinstance(item, _Answer):
+                return item.value
+            if callable(item):
+                item()
+
+
+class Parking:
+    """Places for requests that wait. Use as `with parking.place(environ) as parked:`; not parked means: answer at once."""
+
+    def __init__(self, loop: Loop, limits: Limits) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._parked = 0
+
+    def place(self, environ: Mapping[str, Any]) -> Place:
+        return Place(self, environ)
+
+    def may_ever_park(self, environ: Mapping[str, Any]) -> bool:
+        """Whether this server can hold a request at all: not if it has one thread for everybody."""
+        return self._loop.name != "threads" or bool(environ.get("wsgi.multithread"))
+
+    def take(self, environ: Mapping[str, Any]) -> bool:
+        if self._loop.name != "threads":
+            return True
+        if not environ.get("wsgi.multithread"):
+            return False
+        with self._loop.turn():
+            if self._parked >= self._room():
+                return False
+            self._parked += 1
+            return True
+
+    def give_back(self) -> None:
+        if self._loop.name == "threads":
+            with self._loop.turn():
+                self._parked -= 1
+
+    def _room(self) -> int:
+        """Most threads that may be parked: a share of the pool as far as it has shown itself."""
+        pool = _pool_size(threading.current_thread().name)
+        if pool is None:
+            return self._limits.parked_max
+        return min(self._limits.parked_max, max(1, int(pool * self._limits.parked_share)))
+
+
+class Place(AbstractContextManager[bool]):
+    """One place, held for as long as the `with` lasts; it may also be kept beyond it with `keep`."""
+
+    def __init__(self, parking: Parking, environ: Mapping[str, Any]) -> None:
+        self._parking = parking
+        self._environ = environ
+        self._taken = False
+
+    def __enter__(self) -> bool:
+        self._taken = self._parking.take(self._environ)
+        return self._taken
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._parking.give_back()
+
+
+def _pool_size(thread_name: str) -> int | None:
+    """How many threads share this thread's pool; None for servers that start a thread for each connection.
+
+    Pools number their threads (`waitress-3`, `ThreadPoolExecutor-0_7`); a thread for each connection is named
+    after its function (`Thread-12 (process_request_thread)`), and there are always more of those.
+    """
+    if thread_name.startswith("Thread-") and "(process_request_thread)" in thread_name:
+        return None
+    prefix = re.sub(r"\d+( \(.*\))?$", "", thread_name)
+    return sum(1 for thread in threading.enumerate() if thread.name.startswith(prefix))

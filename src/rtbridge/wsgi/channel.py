@@ -1,0 +1,177 @@
+"""`GET channels/NAME`: one channel for anything that speaks HTTP, without a session.
+
+A public channel asks nothing of the client and answers everybody alike, so that proxies may cache it. For any
+other, who is asking is settled here and now, on the request's own thread or greenlet, unless the client sends
+back the token it was given.
+"""
+
+from __future__ import annotations
+
+from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
+from rtbridge.errors import BusError, ProtocolError
+from rtbridge.protocol.channels import check_channel
+from rtbridge.protocol.codecs import Codec, codec_named
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.positions import Position
+from rtbridge.session.access import no_such_channel
+from rtbridge.session.services import Services
+from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
+from rtbridge.wsgi.carrier import Parking, RequestCarrier
+from rtbridge.wsgi.http import Request, Response
+from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody, next_piece
+
+_RECENT = 20  # publications sent to who asks without a position
+_TOKEN = "Rtbridge-Token"
+
+
+def channel_answer(request: Request, services: Services, parking: Parking) -> Response:
+    """Answer a GET or HEAD of one channel."""
+    name = check_channel(request.path.removeprefix("channels/"))
+    found = services.registry.channel_for(name)
+    if found is None:
+        raise no_such_channel(name)
+    declaration, params = found
+    extra = _permit(request, services, declaration, name, params)
+    streaming = request.accepts("text/event-stream")
+    question = _question(request, services, declaration, name, streaming)
+    if streaming:
+        return _stream(request, services, parking, question, extra)
+    return _poll(request, services, parking, question, extra)
+
+
+def _permit(
+    request: Request,
+    services: Services,
+    declaration: ChannelDeclaration,
+    name: str,
+    params: dict[str, object],
+) -> list[tuple[str, str]]:
+    """Settle whether the client may read it; returns the header with its new token, if there is one."""
+    if declaration.public:
+        return []
+    access, environ = services.access, request.environ
+    identity, _ = access.identify(request.header(_TOKEN), environ)
+    if not identity.may_follow(name, access.wall()):
+        context = access.context(identity, environ, "shortpoll")
+        access.permit(identity, declaration, name, params, context)
+    return [(_TOKEN, access.token_for(identity))] if identity.changed else []
+
+
+def _question(
+    request: Request, services: Services, declaration: ChannelDeclaration, name: str, streaming: bool
+) -> Question:
+    given = request.query("after")
+    if streaming:
+        given = request.header("Last-Event-ID") or given
+    after = Position.parse(given) if given else None
+    wait = min(request.seconds("wait"), services.limits.poll_wait)
+    if _beyond(declaration, "longpoll") or "longpoll" not in request.environ["rtbridge.offers"]:
+        wait = 0.0
+    return Question(name, declaration, after, _recent(request, services, streaming), wait)
+
+
+def _recent(request: Request, services: Services, streaming: bool) -> int:
+    text = request.query("recent")
+    if text is None:
+        return 0 if streaming else _RECENT
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "recent must be a number of publications")
+    return min(int(text), services.limits.page_publications)
+
+
+def _beyond(declaration: ChannelDeclaration, transport: str) -> bool:
+    ceiling = declaration.transport
+    return ceiling is not None and TRANSPORTS.index(transport) > TRANSPORTS.index(ceiling)
+
+
+def _codec(request: Request) -> Codec:
+    packed = codec_named("msgpack") if request.accepts("application/msgpack") else None
+    codec = packed or codec_named("json")
+    assert codec is not None
+    return codec
+
+
+def _poll(
+    request: Request, services: Services, parking: Parking, question: Question, extra: list[tuple[str, str]]
+) -> Response:
+    codec = _codec(request)
+    carrier = RequestCarrier(services.loop)
+    place = parking.place(request.environ)
+    advice: list[tuple[str, str]] = []
+    if question.wait > 0 and not place.__enter__():
+        question = Question(question.channel, question.declaration, question.after, question.recent)
+        advice = [("Retry-After", f"{services.limits.poll_interval:g}")]
+    with place if question.wait > 0 else _free():
+        answer = _carried(services, carrier, ChannelPoll(services, question, codec, carrier))
+    etag = f'"{answer.position}{"" if answer.recovered else "-gap"}{"" if codec.name == "json" else "-" +
+    codec.name}"' headers = [
+        ("Content-Type", codec.content_type),
+        ("Cache-Control", _caching(question)),
+        ("ETag", etag),
+        ("Vary", "Accept"),
+        *extra,
+        *advice,
+    ]
+    if request.header("If-None-Match") == etag:
+        return Response(304, headers)
+    return Response(200, headers, answer.body)
+
+
+def _caching(question: Question) -> str:
+    if not question.declaration.public:
+        return "private, no-store"
+    if question.wait > 0:
+        return "no-store"  # a parked answer is old when it is read again
+    every = question.declaration.every if question.declaration.transport == "shortpoll" else 1.0
+    return f"public, max-age={max(1, int(every))}"
+
+
+def _carried(services: Services, carrier: RequestCarrier, poll: ChannelPoll) -> ChannelAnswer:
+    answer: ChannelAnswer | BusError | None = None
+    try:
+        with services.loop.turn():
+            poll.start()
+        answer = carrier.carry()
+    finally:
+        if answer is None:
+            with services.loop.turn():
+                poll.abort()
+    if isinstance(answer, BusError):
+        raise answer
+    assert answer is not None
+    return answer
+
+
+def _stream(
+    request: Request, services: Services, parking: Parking, question: Question, extra: list[tuple[str, str]]
+) -> Response:
+    place = parking.place(request.environ)
+    impossible = "eventstream" not in request.environ["rtbridge.offers"]
+    if impossible or _beyond(question.declaration, "eventstream") or not place.__enter__():
+        raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "no event stream for this channel here and now")
+    carrier = RequestCarrier(services.loop)
+    stream = ChannelStream(services, question, carrier)
+    with services.loop.turn():
+        stream.start()
+    body = StreamBody(services.loop, stream, carrier, place.leave)
+    try:
+        # The first piece decides whether this becomes a stream at all or an error.
+        first = next_piece(services.loop, stream, carrier)
+    except BaseException:
+        body.close()
+        raise
+    if not isinstance(first, bytes):
+        body.close()
+        raise first or BusError("the stream ended before it began")
+    started = StreamBody(services.loop, stream, carrier, place.leave, first)
+    return Response(200, [*STREAM_HEADERS, *extra], started)
+
+
+class _free:
+    """No place to give back."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None

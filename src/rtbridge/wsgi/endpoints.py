@@ -1,0 +1,268 @@
+"""What is below the mount: one function for each resource, a Request in, a Response out.
+
+Who may ask is settled first (origin, guard), then the request is read, then a transport is made in the turn
+and carried by this thread or greenlet until it has an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rtbridge.bridge import Bridge
+from rtbridge.errors import BusError, HandshakeError, ProtocolError
+from rtbridge.protocol.codecs import Codec, codec_for_content_type, codec_named
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.handshake import check_request, response_head
+from rtbridge.protocol.polls import PollRequest, parse_poll_request
+from rtbridge.session.services import Services
+from rtbridge.transports.eventstream import EventStream
+from rtbridge.transports.longpoll import LongPoll
+from rtbridge.transports.shortpoll import ShortPoll
+from rtbridge.transports.websocket import WebSocket
+from rtbridge.wsgi import sockets
+from rtbridge.wsgi.carrier import Parking, RequestCarrier
+from rtbridge.wsgi.channel import channel_answer
+from rtbridge.wsgi.files import client_file
+from rtbridge.wsgi.http import Request, Response, error_response
+from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody
+
+_log = logging.getLogger("rtbridge")
+_PRIVATE = ("Cache-Control", "private, no-store")
+_BEST_FIRST = ("websocket", "eventstream", "longpoll", "shortpoll")
+
+
+class Endpoints:
+    """Answers every request below the mount of one bridge."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._parking: Parking | None = None
+
+    def answer(self, request: Request) -> Response:
+        """The response to a request; whatever goes wrong becomes one of the documented errors."""
+        try:
+            file = client_file(request) if request.method in ("GET", "HEAD") else None
+            return file if file is not None else self._answer(request)
+        except ProtocolError as error:
+            return self._with_cors(request, error_response(error))
+        except BusError as error:
+            unavailable = ProtocolError(ErrorCode.UNAVAILABLE, str(error))
+            return self._with_cors(request, error_response(unavailable))
+        except Exception:
+            _log.exception("answering %s %s failed", request.method, request.path)
+            return error_response(ProtocolError(ErrorCode.FAILED, "the server failed; its log says why"))
+
+    def _answer(self, request: Request) -> Response:
+        handler = self._route(request)
+        refused = self._bridge.origins.check(request.method, request.environ)
+        if refused is not None:
+            if request.environ.get("wsgi.websocket") is not None:
+                return self._refuse_upgraded(request, refused)
+            raise ProtocolError(ErrorCode.FORBIDDEN_ORIGIN, refused)
+        if request.method == "OPTIONS":
+            return self._with_cors(request, Response(204))
+        not_serving = self._bridge.why_not_serving()
+        if not_serving is not None:
+            raise ProtocolError(ErrorCode.UNAVAILABLE, not_serving)
+        services = self._bridge.services()
+        if self._parking is None:
+            self._parking = Parking(services.loop, services.limits)
+        request.environ["rtbridge.offers"] = self._offers(request)
+        return self._with_cors(request, handler(request, services, self._parking))
+
+    def _route(self, request: Request) -> Callable[[Request, Services, Parking], Response]:
+        path, method = request.path, request.method
+        if path == "poll":
+            allowed, handler = ("POST",), self._poll
+        elif path == "ws":
+            allowed, handler = ("GET",), self._websocket
+        elif path.startswith("channels/"):
+            allowed, handler = ("GET", "HEAD"), channel_answer
+        else:
+            raise ProtocolError(ErrorCode.NO_SUCH_RESOURCE, f"nothing is served at {path[:100]!r}")
+        if method not in (*allowed, "OPTIONS"):
+            raise WrongMethod(method, allowed)
+        return handler
+
+    def _with_cors(self, request: Request, response: Response) -> Response:
+        if not response.taken:
+            response.headers = [*response.headers, *self._bridge.origins.cors_headers(request.environ)]
+        return response
+
+    def _offers(self, request: Request) -> tuple[str, ...]:
+        """What this server can do for this client, best first."""
+        assert self._parking is not None
+        environ, possible = request.environ, set(self._bridge.transports)
+        if not self._parking.may_ever_park(environ):
+            possible = {"shortpoll"}
+        elif not sockets.can_take(environ):
+            possible.discard("websocket")
+        return tuple(name for name in _BEST_FIRST if name in possible)
+
+    # -- POST /rt/poll ------------------------------------------------------------------------------------
+
+    def _poll(self, request: Request, services: Services, parking: Parking) -> Response:
+        codec = codec_for_content_type(request.header("Content-Type"))
+        if codec is None:
+            raise ProtocolError(
+                ErrorCode.WRONG_CONTENT_TYPE,
+                "a poll needs Content-Type application/json or application/msgpack",
+            )
+        limits = services.limits
+        asked = _read_poll(codec, request.body(limits.max_body, limits.body_timeout), limits.max_commands)
+        wait, commands = asked.wait, asked.commands
+        offers = request.environ["rtbridge.offers"]
+        if request.accepts("text/event-stream"):
+            return self._stream(request, services, parking, commands)
+        answer_codec = _accepted(request, codec)
+        environ = request.environ
+        carrier = RequestCarrier(services.loop)
+        with parking.place(environ) if wait > 0 and "longpoll" in offers else _nowhere() as parked:
+            poll: ShortPoll
+            if parked:
+                poll = LongPoll(services, environ, answer_codec, carrier, min(wait, limits.poll_wait))
+            else:
+                advice = limits.poll_interval if wait > 0 else None
+                poll = ShortPoll(services, environ, answer_codec, carrier, advice)
+            services.metrics.add("polls")
+            body = _carried(services, carrier, poll, commands)
+        return Response(200, [("Content-Type", answer_codec.content_type), _PRIVATE], body)
+
+    def _stream(
+        self, request: Request, services: Services, parking: Parking, commands: Sequence[object]
+    ) -> Response:
+        place = parking.place(request.environ)
+        if "eventstream" not in request.environ["rtbridge.offers"] or not place.__enter__():
+            raise ProtocolError(
+                ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for event streams now"
+            )
+        carrier = RequestCarrier(services.loop)
+        codec = codec_named("json")
+        assert codec is not None
+        stream = EventStream(services, request.environ, codec, carrier)
+        with services.loop.turn():
+            stream.start(commands)
+        return Response(200, STREAM_HEADERS, StreamBody(services.loop, stream, carrier, place.leave))
+
+    # -- GET /rt/ws ---------------------------------------------------------------------------------------
+
+    def _websocket(self, request: Request, services: Services, parking: Parking) -> Response:
+        environ = request.environ
+        codec = self._socket_codec(request)
+        upgraded = environ.get("wsgi.websocket") is not None
+        if "websocket" not in environ["rtbridge.offers"]:
+            raise ProtocolError(
+                ErrorCode.TRANSPORT_UNAVAILABLE, "this server cannot do WebSockets; see the hello's offers"
+            )
+        try:
+            accept = check_request(request.method, environ.get("SERVER_PROTOCOL", ""), request.header)
+        except HandshakeError as error:
+            if not upgraded:
+                refusal = error_response(ProtocolError(ErrorCode.BAD_HANDSHAKE, error.message))
+                refusal.status = error.status
+                refusal.headers.append(("Sec-WebSocket-Version", "13"))
+                return refusal
+            accept = ""
+        with parking.place(environ) as parked:
+            if not parked:
+                raise ProtocolError(
+                    ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for WebSockets now"
+                )
+            carrier = RequestCarrier(services.loop)
+            sock, early = sockets.take(environ)
+            if not upgraded:
+                sockets.send_now(sock, response_head(accept))
+            self._carry_socket(services, environ, codec, carrier, sock, early)
+        return Response(taken=True)
+
+    def _socket_codec(self, request: Request) -> Codec:
+        codec = codec_named(request.query("codec") or "json")
+        if codec is None:
+            raise ProtocolError(ErrorCode.BAD_HANDSHAKE, "codec must be json or msgpack")
+        version = request.query("version") or "1"
+        if version != "1":
+            raise ProtocolError(
+                ErrorCode.UNSUPPORTED_VERSION, f"this server speaks version 1, not {version[:20]!r}"
+            )
+        return codec
+
+    def _carry_socket(
+        self,
+        services: Services,
+        environ: dict[str, Any],
+        codec: Codec,
+        carrier: RequestCarrier,
+        sock: Any,
+        early: bytes,
+    ) -> None:
+        with services.loop.turn():
+            websocket = WebSocket(services, environ, codec, carrier, sock, early)
+        try:
+            carrier.carry()
+        finally:
+            with services.loop.turn():
+                websocket.abandon()
+
+    def _refuse_upgraded(self, request: Request, why: str) -> Response:
+        """The server answered 101 before we were asked: all that is left is a close code."""
+        sock, _ = sockets.take(request.environ)
+        sockets.refuse(sock, why)
+        return Response(taken=True)
+
+
+class WrongMethod(ProtocolError):
+    """The resource exists, for other methods."""
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(
+            ErrorCode.WRONG_METHOD, f"{method[:20]} is not for this resource; it takes {', '.join(allowed)}"
+        )
+        self.allowed = allowed
+
+
+class _nowhere:
+    """A place that is none."""
+
+    def __enter__(self) -> bool:
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _carried(
+    services: Services, carrier: RequestCarrier, poll: ShortPoll, commands: Sequence[object]
+) -> bytes:
+    """Start a poll and carry it to its answer."""
+    done = False
+    try:
+        with services.loop.turn():
+            poll.start(commands)
+        body = carrier.carry()
+        done = True
+        return body if isinstance(body, bytes) else b""
+    finally:
+        if not done:
+            with services.loop.turn():
+                poll.abort()
+
+
+def _read_poll(codec: Codec, body: bytes, max_commands: int) -> PollRequest:
+    poll = parse_poll_request(codec.decode(body))
+    if not poll.commands:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, "commands is empty; a poll begins with a hello")
+    if len(poll.commands) > max_commands:
+        raise ProtocolError(
+            ErrorCode.TOO_LARGE,
+            f"{len(poll.commands)} commands in a poll, over limits.max_commands = {max_commands}",
+        )
+    return poll
+
+
+def _accepted(request: Request, asked_in: Codec) -> Codec:
+    for content_type in ("application/msgpack", "application/json"):
+        if request.accepts(content_type):
+            return codec_for_content_type(content_type) or asked_in
+    return asked_in

@@ -1,0 +1,170 @@
+"""A request as our endpoints see it, and a response as a value.
+
+Nothing here decides anything; it reads an environ carefully (bodies are bounded in size and time) and says
+what is to be sent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from rtbridge.errors import ProtocolError
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.wsgi.deadline import read_deadline
+
+_PIECE = 65_536
+_DRAIN_FACTOR = 64  # how many times max_body we read and throw away so that the sender can see the refusal
+
+
+class Request:
+    """One HTTP request to the mount.
+
+    Args:
+        environ: the WSGI environ; never changed.
+        path: what follows the mount, without a leading slash.
+    """
+
+    __slots__ = ("_query", "environ", "method", "path")
+
+    def __init__(self, environ: dict[str, Any], path: str) -> None:
+        self.environ = environ
+        self.path = path
+        self.method: str = environ.get("REQUEST_METHOD", "GET")
+        self._query: dict[str, str] | None = None
+
+    def header(self, name: str) -> str | None:
+        """A request header by its name in any case, or None."""
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        value = self.environ.get(key)
+        return value if isinstance(value, str) else None
+
+    def accepts(self, content_type: str) -> bool:
+        """Whether `Accept` names this content type (not merely by a wildcard)."""
+        accept = self.header("Accept") or ""
+        return any(part.split(";", 1)[0].strip().lower() == content_type for part in accept.split(","))
+
+    def query(self, name: str) -> str | None:
+        """The last value of a query parameter, or None."""
+        if self._query is None:
+            text: str = self.environ.get("QUERY_STRING", "")
+            try:
+                self._query = dict(
+                    parse_qsl(text, keep_blank_values=True, max_num_fields=32, errors="strict")
+                )
+            except ValueError:
+                raise ProtocolError(ErrorCode.BAD_MESSAGE, "the query string cannot be read") from None
+        return self._query.get(name)
+
+    def seconds(self, name: str) -> float:
+        """A query parameter as seconds; 0 when absent.
+
+        Raises:
+            ProtocolError: BAD_MESSAGE unless it is a finite number of at least 0.
+        """
+        text = self.query(name)
+        if text is None:
+            return 0.0
+        try:
+            return check_seconds(float(text), name)
+        except ValueError:
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, f"{name} is not a number: {text[:40]!r}") from None
+
+    def body(self, limit: int, seconds: float) -> bytes:
+        """The whole body.
+
+        Raises:
+            ProtocolError: TOO_LARGE beyond `limit` bytes; TOO_SLOW if it did not arrive in `seconds`;
+                BAD_MESSAGE if cut off.
+        """
+        length = self._content_length()
+        stream = self.environ.get("wsgi.input")
+        if stream is None:
+            return b""
+        with read_deadline(self.environ, seconds):
+            if length is None:
+                # Without a length only a server that marks the end of its input may be read (chunked bodies).
+                data = _read_up_to(stream, limit + 1) if self.environ.get("wsgi.input_terminated") else b""
+                over = len(data) > limit
+            elif length > limit:
+                data, over = b"", True
+            else:
+                data, over = _read_up_to(stream, length), False
+                if len(data) < length:
+                    raise ProtocolError(ErrorCode.BAD_MESSAGE, "the body ended before its Content-Length")
+            if over:
+                _throw_away(stream, length, limit * _DRAIN_FACTOR)
+                raise ProtocolError(ErrorCode.TOO_LARGE, f"the body is over {limit} bytes (limits.max_body)")
+        return data
+
+    def _content_length(self) -> int | None:
+        text = self.environ.get("CONTENT_LENGTH") or ""
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
+            raise ProtocolError(ErrorCode.BAD_MESSAGE, "Content-Length is not a length")
+        return int(text)
+
+
+def check_seconds(value: object, name: str) -> float:
+    """A wait from outside: a finite number of at least 0, else BAD_MESSAGE."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ProtocolError(ErrorCode.BAD_MESSAGE, f"{name} must be a finite number of seconds, at least 0")
+    return float(value)
+
+
+def _read_up_to(stream: Any, size: int) -> bytes:
+    pieces = []
+    while size > 0:
+        piece = stream.read(min(size, _PIECE))
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _throw_away(stream: Any, length: int | None, most: int) -> None:
+    left = most if length is None else min(length, most)
+    while left > 0:
+        piece = stream.read(min(left, _PIECE))
+        if not piece:
+            return
+        left -= len(piece)
+
+
+@dataclass(slots=True)
+class Response:
+    """What is to be answered: a value, sent by the middleware.
+
+    Attributes:
+        body: bytes, or an iterable of bytes with a `close()` for a stream.
+        taken: the socket was taken over and is closed; nothing may be sent.
+    """
+
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | Iterable[bytes] = b""
+    taken: bool = False
+
+    @property
+    def status_line(self) -> str:
+        return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+
+def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that failed as a whole."""
+    code = ErrorCode(error.code)
+    body = {"error": {"code": int(code), "reason": code.reason, "message": error.message}}
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "private, no-store")]
+    if code.http_status in (429, 503):
+        headers.append(("Retry-After", "1"))
+    headers += list((extra or {}).items())
+    return Response(code.http_status, headers, json.dumps(body).encode())

@@ -1,0 +1,66 @@
+"""One line to mount: everything below the mount is ours, everything else reaches the application untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rtbridge.bridge import Bridge
+from rtbridge.errors import ConfigError
+from rtbridge.wsgi.endpoints import Endpoints
+from rtbridge.wsgi.http import Request, Response
+from rtbridge.wsgi.sockets import connection_is_ours
+
+StartResponse = Callable[..., Any]
+WSGIApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class RealtimeMiddleware:
+    """Wrap a WSGI application so that `bridge` answers below `mount`.
+
+    Example:
+        ``application = RealtimeMiddleware(application, rt)`` in Django's wsgi.py, or
+        ``app.wsgi_app = RealtimeMiddleware(app.wsgi_app, rt)`` with Flask.
+
+    Args:
+        app: any WSGI application. Django's and Flask's secret, users and request context are found through
+            it.
+        bridge: the `Bridge` whose channels and calls are served.
+        mount: where, below the application's own root (`SCRIPT_NAME`). Begins and ends with a slash.
+
+    Raises:
+        ConfigError: the mount is not of that form.
+    """
+
+    def __init__(self, app: WSGIApp, bridge: Bridge, mount: str = "/rt/") -> None:
+        if not (mount.startswith("/") and mount.endswith("/") and len(mount) > 2):
+            raise ConfigError(f"mount must begin and end with a slash, like '/rt/': {mount!r}")
+        self.app = app
+        self.bridge = bridge
+        self.mount = mount
+        bridge.attach(app)
+        self._endpoints = Endpoints(bridge)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path: str = environ.get("PATH_INFO", "")
+        if not path.startswith(self.mount):
+            return self.app(environ, start_response)
+        response = self._endpoints.answer(Request(environ, path[len(self.mount) :]))
+        return _send(response, environ, start_response)
+
+
+def _send(response: Response, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """The one place that calls start_response."""
+    if response.taken:
+        if environ.get("wsgi.websocket") is not None:
+            return []
+        raise connection_is_ours()
+    headers = response.headers
+    body = response.body
+    if isinstance(body, bytes):
+        if response.status != 304:
+            headers = [*headers, ("Content-Length", str(len(body)))]
+        start_response(response.status_line, headers)
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" or response.status == 304 else [body]
+    start_response(response.status_line, headers)
+    return body
