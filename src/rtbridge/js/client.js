@@ -37,9 +37,8 @@ const rungsOf = transport => transport === "auto" ? RUNGS : /** @type {Rung[]} *
  * @param {string} [url]
  */
 function baseUrl(url) {
-    const page = globalThis.location?.href;
-    const base = url ? new URL(url, page) : new URL(".", import.meta.url ?? new URL("/rt/", page));
-    return base.href.replace(/\/?$/, "/");
+    const own = import.meta.url; // unknown to some bundlers
+    return new URL(url ?? (own ? "." : "/rt/"), url || !own ? globalThis.location?.href : own).href.replace(/\/?$/, "/");
 }
 
 /** @param {import("./client.js").Options} options */
@@ -99,15 +98,9 @@ export function connect({ url, transport = "auto", codec = "json", environment }
     };
 
     const session = makeSession(env, changed, (channel, limit) => followApart(surroundings, session, channel, limit));
-    const ladder = makeLadder({
-        env,
-        session,
-        chosen: rungsOf(transport),
-        memory: "rtbridge " + base,
-        drive: (rung, port) => rung === "websocket" ? websocket(port, surroundings) : poll(port, surroundings, rung),
-        changed: statusChanged,
-        finished: finish,
-    });
+    const ladder = makeLadder(env, session, rungsOf(transport), "rtbridge " + base,
+        (rung, port) => rung === "websocket" ? websocket(port, surroundings) : poll(port, surroundings, rung),
+        statusChanged, finish);
 
     const start = async () => {
         if (codec === "msgpack") {

@@ -22,7 +22,7 @@ export function browser() {
         setTimeout: (callback, ms) => setTimeout(callback, ms),
         clearTimeout: timer => clearTimeout(/** @type {any} */ (timer)),
         now: () => Date.now(),
-        random: () => page.crypto ? page.crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32 : Math.random(),
+        random: () => page.crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32,
         addEventListener(type, listener, signal) {
             const target = type === "visibilitychange" ? page.document : page;
             target?.addEventListener?.(type, listener, { signal });
@@ -34,11 +34,11 @@ export function browser() {
 
 /**
  * @param {Environment} env
- * @returns {string} a random id of 16 letters
+ * @returns {string} a random id of 16 letters and digits
  */
 export function randomId(env) {
     let id = "";
-    while (id.length < 16) id += "abcdefghijklmnopqrstuvwxyz234567"[Math.floor(env.random() * 32)];
+    while (id.length < 16) id += Math.floor(env.random() * 36).toString(36);
     return id;
 }
 

@@ -32,16 +32,15 @@ const ASLEEP = 15000;
 const REMEMBER = 86400000;
 
 /**
- * @param {object} made
- * @param {Environment} made.env
- * @param {Session} made.session
- * @param {Rung[]} made.chosen
- * @param {string} made.memory key in storage
- * @param {(rung: Rung, port: Port) => Driver} made.drive
- * @param {(offline: boolean) => void} made.changed
- * @param {(problem: Problem) => void} made.finished
+ * @param {Environment} env
+ * @param {Session} session
+ * @param {Rung[]} chosen
+ * @param {string} memory key in storage
+ * @param {(rung: Rung, port: Port) => Driver} drive
+ * @param {(failing: boolean) => void} changed
+ * @param {(problem: Problem) => void} finished the server does not want us back
  */
-export function makeLadder({ env, session, chosen, memory, drive, changed, finished }) {
+export function makeLadder(env, session, chosen, memory, drive, changed, finished) {
     /** @type {Set<Link>} */
     const links = new Set();
     /** @type {Link | undefined} */
@@ -54,6 +53,8 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
     let resting = {};
     /** How often everything has failed. */
     let attempt = 0;
+    /** The server wants us not to come back before. */
+    let notBefore = 0;
     /** @type {unknown} */
     let retry;
     /** @type {unknown} */
@@ -63,13 +64,13 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
     let lastTick = env.now();
     let over = false;
 
-    /** @param {Rung} rung */
-    const height = rung => -RUNGS.indexOf(rung);
+    /** Better ones have less. @param {Rung} rung */
+    const depth = rung => RUNGS.indexOf(rung);
 
     const allowed = () => {
         const rungs = RUNGS.filter(rung => chosen.includes(rung) && offers.includes(rung)
             && (rung !== "websocket" || env.WebSocket) && (rung !== "eventstream" || env.streams));
-        return rungs.length ? rungs : /** @type {Rung[]} */ (["shortpoll"]);
+        return rungs[0] ? rungs : /** @type {Rung[]} */ (["shortpoll"]);
     };
 
     /** @param {Rung} rung */
@@ -78,15 +79,13 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
     /** The best rung to be on now. */
     const best = () => {
         const rungs = allowed();
-        const found = rungs.find(rung => !(/** @type {number} */ (resting[rung]) > env.now()));
-        if (!found) resting = {};
-        return found ?? rungs[0];
+        return rungs.find(rung => !(/** @type {number} */ (resting[rung]) > env.now())) ?? (resting = {}, rungs[0]);
     };
 
     /** @param {Rung | undefined} rung */
     const open = rung => {
         if (over || !rung || [...links].some(link => link.rung === rung)) return;
-        const link = makeLink({ rung, env, session, drive: port => drive(rung, port), greeted, ended });
+        const link = makeLink(rung, env, session, port => drive(rung, port), greeted, ended);
         links.add(link);
         link.start();
     };
@@ -94,16 +93,17 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
     /** Try what is best, and after a moment something safer beside it. */
     const climb = () => {
         env.clearTimeout(retry);
-        open(best());
         env.clearTimeout(race);
         race = env.setTimeout(fallBack, RACE);
+        open(best());
     };
 
     const fallBack = () => {
+        env.clearTimeout(race);
         race = undefined;
-        const [first, ...others] = [best(), ...allowed()];
+        const first = best();
         if (current || /poll/.test(first)) return;
-        const lower = others.filter(rung => height(rung) < height(first));
+        const lower = allowed().filter(rung => depth(rung) > depth(first));
         open(lower.find(rung => /poll/.test(rung)) ?? lower[0]);
     };
 
@@ -122,10 +122,10 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
         if (link.greeted) return;
         link.greeted = true;
         offers = terms.offers ?? offers;
-        const better = !current || !allowed().includes(current.rung) || height(link.rung) > height(current.rung);
-        if (!better) return retire(link);
+        if (current && allowed().includes(current.rung) && depth(current.rung) <= depth(link.rung)) return retire(link);
         current = link;
-        for (const other of links) if (other !== link && height(other.rung) <= height(link.rung) || !chosen.includes(other.rung)) retire(other);
+        // What is better may still come.
+        for (const other of links) if (other !== link && (depth(other.rung) >= depth(link.rung) || !allowed().includes(other.rung))) retire(other);
         session.flush(link);
         changed(false);
     };
@@ -135,32 +135,27 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
      * @param {Link} link
      * @param {Problem} problem
      */
-    const ended = (link, problem) => {
+    const ended = (link, { code, retryAfter = 0, ...problem }) => {
         const { rung } = link;
-        const { code, retryAfter } = problem;
         const step = nextStep(code);
+        const healthy = link.greeted && env.now() - link.since > HEALTHY;
         links.delete(link);
         if (current === link) current = undefined;
-        // Another link of ours may have replaced this one.
-        if (step === "stop" && !links.size) return finished(problem);
+        // With another link on its way, it may be that one which replaced this one.
+        if (step === "stop" && !links.size) return finished({ code, ...problem });
         if (step === "renew") session.token = undefined;
-        const healthy = link.greeted && env.now() - link.since > HEALTHY;
-        const count = failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;
         if (healthy) attempt = 0;
+        failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;
         // No blame when nothing else works either: then it is the network or the server.
-        if (step === "lower" || code === 204 || count > 1 && (current || link.greeted)) {
+        if (step === "lower" || code === 204 || failures[rung] > 1 && (current || link.greeted)) {
             failures[rung] = 0;
             rest(rung);
         }
         session.release(link);
-        changed(attempt > 1);
-        if (links.size) return;
-        if (!retryAfter && race) {
-            env.clearTimeout(race);
-            fallBack();
-            if (links.size) return;
-        }
-        retry = env.setTimeout(climb, retryAfter ? retryAfter * 1000 : backoff(env, attempt++));
+        notBefore = env.now() + retryAfter * 1000;
+        if (!links.size && race && !retryAfter) fallBack();
+        if (!links.size) retry = env.setTimeout(climb, retryAfter * 1000 || backoff(env, attempt++));
+        changed(attempt > 2);
     };
 
     /** Settled on what is best: the next page begins with it. */
@@ -175,7 +170,7 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
     const recall = () => {
         try {
             const [rung, until] = JSON.parse(env.storage?.getItem(memory) ?? "[]");
-            if (until > env.now()) for (const better of RUNGS.slice(0, RUNGS.indexOf(rung))) rest(better);
+            if (until > env.now()) RUNGS.slice(0, depth(rung)).forEach(rest);
         } catch {
             // Not ours, or forbidden.
         }
@@ -185,11 +180,11 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
         const now = env.now();
         const asleep = now - lastTick > ASLEEP && !env.hidden();
         lastTick = now;
-        for (const link of links) if (now > link.deadline) link.end({ reason: "silent" });
+        for (const link of links) if (now > link.deadline) link.end();
         if (asleep) ladder.probe();
         if (current) {
             if (current.rung !== best()) open(best());
-            else if (chosen.length > 1) remember();
+            else if (chosen[1]) remember();
         }
         env.clearTimeout(ticking);
         if (!over) ticking = env.setTimeout(tick, TICK);
@@ -211,31 +206,27 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
 
         /** The world may have changed while we did not look. */
         probe() {
-            if (over) return;
-            if (!links.size) {
-                attempt = 0;
-                climb();
-            }
-            if (!current) return;
+            if (!current) return ladder.restart();
             current.probe();
             env.setTimeout(tick, 3100);
         },
 
-        /** Every connection is dead for certain. */
+        /** Nothing that is open is of any use. */
         restart() {
+            if (over || env.now() < notBefore) return;
             for (const link of links) {
                 retire(link);
                 session.release(link);
             }
             current = undefined;
-            ladder.probe();
+            attempt = 0;
+            climb();
         },
 
         /** @param {Rung[]} rungs */
         use(rungs) {
             chosen = rungs;
             failures = resting = {};
-            if (over) return;
             if (!current) return ladder.restart();
             for (const link of links) if (link !== current) retire(link);
             if (current.rung !== best()) open(best());
@@ -244,7 +235,7 @@ export function makeLadder({ env, session, chosen, memory, drive, changed, finis
         stop() {
             over = true;
             for (const timer of [retry, race, ticking]) env.clearTimeout(timer);
-            for (const link of links) retire(link);
+            links.forEach(retire);
             current = undefined;
         },
     };

@@ -8,33 +8,36 @@
 import { problemOf } from "./http.js";
 
 /**
- * How a channel stands on this connection.
- * @typedef {"asked" | "on" | "apart" | "later"} Standing
+ * How a channel stands on this connection: asked for; pushed here; or not here (followed apart, or to be tried later).
+ * @typedef {"asked" | "on" | "off"} Standing
  */
 
 /**
- * @param {object} made
- * @param {Rung} made.rung
- * @param {Environment} made.env
- * @param {Session} made.session
- * @param {(port: Port) => Driver} made.drive
- * @param {(link: Link, message: Message) => void} made.greeted a hello was answered
- * @param {(link: Link, problem: Problem) => void} made.ended
+ * @param {Rung} rung
+ * @param {Environment} env
+ * @param {Session} session
+ * @param {(port: Port) => Driver} drive
+ * @param {(link: Link, message: Message) => void} greeted a hello was answered
+ * @param {(link: Link, problem: Problem) => void} ended
  * @returns {Link}
  */
-export function makeLink({ rung, env, session, drive, greeted, ended }) {
+export function makeLink(rung, env, session, drive, greeted, ended) {
     const duplex = rung === "websocket";
     /** @type {Map<Channel, Standing>} */
     const followed = new Map();
-    /** What a reply's id was given to. @type {Map<number, Channel | Call>} */
+    /** Whose command had this id. @type {Map<unknown, Channel | Call>} */
     const asked = new Map();
     /** @type {Message} */
-    let terms = { type: "hello" };
+    let terms = { type: "hello", ping: 25, wait: 25, interval: 5 };
     let lastId = 1;
     let opened = false;
     let over = false;
 
-    const hello = () => ({ ...session.hello(), type: "hello", id: 1 });
+    /** @param {Channel | Call} target */
+    const newId = target => {
+        asked.set(++lastId, target);
+        return lastId;
+    };
 
     /**
      * @param {Channel} channel
@@ -42,31 +45,16 @@ export function makeLink({ rung, env, session, drive, greeted, ended }) {
      */
     const subscribe = channel => {
         const { name, cursor: { position }, recent } = channel;
-        const command = { type: "subscribe", channel: name, ...(position ? { position } : { recent }) };
         // Once confirmed, a poll repeats it without an id, and may be parked.
-        if (followed.get(channel) === "on") return command;
-        followed.set(channel, "asked");
-        asked.set(++lastId, channel);
-        return { ...command, id: lastId };
+        const id = followed.get(channel) === "on" ? undefined : newId(channel);
+        if (id) followed.set(channel, "asked");
+        return { type: "subscribe", id, channel: name, position, recent: position ? undefined : recent };
     };
 
     /** @param {Channel} channel */
-    const again = channel => {
-        if (duplex) driver.send([{ type: "unsubscribe", channel: channel.name }, (followed.delete(channel), subscribe(channel))]);
-        else driver.start();
-    };
-
-    /**
-     * @param {Channel} channel
-     * @param {Message} message
-     */
-    const follow = (channel, message) => {
-        if (message.type === "subscribed") {
-            followed.set(channel, message.limit ? "apart" : "on");
-        } else if (followed.get(channel) !== "on") return; // of a subscription that is no more
-        const hole = session.merge(channel, message);
-        if (message.type === "subscribed") session.limit(channel, message.limit);
-        if (hole && !message.limit) again(channel);
+    const unsubscribe = channel => {
+        followed.delete(channel);
+        return { type: "unsubscribe", channel: channel.name };
     };
 
     /**
@@ -75,58 +63,48 @@ export function makeLink({ rung, env, session, drive, greeted, ended }) {
      * @param {Problem} problem
      */
     const refused = (channel, problem) => {
-        const { code = 0, retryAfter = 5 } = problem;
-        if (code < 200) {
+        if (/** @type {number} */ (problem.code) < 200) {
             followed.delete(channel);
             return session.refuse(channel, problem);
         }
         session.tell(channel, "error", problem);
-        followed.set(channel, "later");
+        followed.set(channel, "off");
         env.setTimeout(() => {
             followed.delete(channel);
             link.sync();
-        }, retryAfter * 1000);
+        }, (problem.retryAfter ?? 5) * 1000);
     };
 
-    /**
-     * An error reply.
-     * @param {number} id
-     * @param {Problem} problem
-     */
-    const fail = (id, problem) => {
-        const target = asked.get(id);
-        asked.delete(id);
-        if (!target) return id === 1 ? link.end(problem) : undefined;
-        if ("call_id" in target) session.settle(target, problem);
-        else refused(target, problem);
-    };
-
-    /** @type {Port["receive"]} */
+    /** @param {Message} message */
     const receive = message => {
-        const { type, id = 0 } = message;
+        const { type, id, limit } = message;
         const target = asked.get(id);
-        const channel = target && "feeds" in target ? target : session.channels.get(message.channel ?? "");
-        if (type === "result") {
-            asked.delete(id);
-            return session.settle(session.calls.get(message.call_id), undefined, message.data);
-        }
-        if (type === "error" && (!over || target)) return fail(id, problemOf(/** @type {any} */ (message)));
+        const problem = problemOf(message);
+        asked.delete(id);
+        // Requests with calls outlive their link.
+        if (type === "result") return session.settle(session.calls.get(message.call_id), undefined, message.data);
+        if (type === "error" && target) return "feeds" in target ? refused(target, problem) : session.settle(target, problem);
         if (over) return;
         link.heard = env.now();
         if (type === "hello") {
-            terms = message;
+            terms = { ...terms, ...message };
             session.renew(message);
             greeted(link, message);
         } else if (type === "token") session.renew(message);
         else if (type === "ping") {
             if (duplex) driver.send([{ type: "pong" }]);
-        } else if (type === "disconnect") link.end(problemOf(/** @type {any} */ (message)));
-        else if (!channel) return;
-        else if (type === "unsubscribed") {
-            if (followed.get(channel) === "on") refused(channel, problemOf(/** @type {any} */ (message)));
-        } else if (message.position) {
-            asked.delete(id);
-            follow(channel, message);
+        } else if (type === "disconnect" || type === "error" && id === 1) link.end(problem);
+        else {
+            const channel = /** @type {Channel} */ (target ?? session.channels.get(/** @type {string} */ (message.channel)));
+            // Otherwise it is of a subscription that is no more.
+            if (!channel || followed.get(channel) !== (id ? "asked" : "on")) return;
+            if (type === "unsubscribed") return refused(channel, problem);
+            if (id) followed.set(channel, limit ? "off" : "on");
+            const hole = session.merge(channel, message);
+            if (id) session.limit(channel, limit);
+            if (!hole || limit) return;
+            if (duplex) driver.send([unsubscribe(channel), subscribe(channel)]);
+            else driver.start();
         }
     };
 
@@ -134,25 +112,25 @@ export function makeLink({ rung, env, session, drive, greeted, ended }) {
     const link = {
         rung,
         since: env.now(),
-        heard: env.now(),
+        heard: 0,
         deadline: env.now() + 10000,
         greeted: false,
         start: () => driver.start(),
         /** Make what is followed here agree with what the session follows. */
         sync() {
             if (!opened || over) return;
-            const gone = [...followed.keys()].filter(channel => session.channels.get(channel.name) !== channel);
+            const gone = [...followed.keys()].filter(channel => !channel.feeds.size).map(unsubscribe);
             const fresh = [...session.channels.values()].filter(channel => !followed.has(channel));
-            for (const channel of gone) followed.delete(channel);
-            if (!gone.length && !fresh.length) return;
-            if (duplex) driver.send([...gone.map(({ name }) => ({ type: "unsubscribe", channel: name })), ...fresh.map(subscribe)]);
+            if (!gone[0] && !fresh[0]) return;
+            if (duplex) driver.send([...gone, ...fresh.map(subscribe)]);
             else driver.start();
         },
         send: commands => driver.send(commands),
-        ask(call) {
-            const { call_id, name, params } = call;
-            asked.set(++lastId, call);
-            return { type: "call", id: lastId, call_id, name, params };
+        call(calls) {
+            driver.send(calls.map(call => {
+                const { call_id, name, params } = call;
+                return { type: "call", id: newId(call), call_id, name, params };
+            }));
         },
         /** Find out soon whether this connection is still alive. */
         probe() {
@@ -168,27 +146,24 @@ export function makeLink({ rung, env, session, drive, greeted, ended }) {
         stop() {
             over = true;
             driver.stop();
-            // Requests that carry calls go on to their end; what a socket carried is to be sent again.
+            // What a socket carried is to be sent again; requests with calls go on to their end.
             if (duplex) session.release(link);
         },
     };
 
     const driver = drive({
         receive,
-        hello,
+        hello: session.hello,
         opening() {
             opened = true;
-            for (const [channel] of followed) if (session.channels.get(channel.name) !== channel) followed.delete(channel);
-            const wanted = [...session.channels.values()].filter(channel => !/apart|later/.test(followed.get(channel) ?? ""));
-            return [hello(), ...wanted.map(subscribe)];
+            return [session.hello(), ...[...session.channels.values()].filter(channel => followed.get(channel) !== "off").map(subscribe)];
         },
         expect(seconds) { link.deadline = env.now() + seconds * 1000; },
         end: link.end,
         unanswered(commands) {
             for (const { id } of commands) {
-                const call = asked.get(/** @type {number} */ (id));
-                asked.delete(/** @type {number} */ (id));
-                if (call && "call_id" in call && call.link === link) call.link = undefined;
+                const call = /** @type {Call | undefined} */ (asked.get(id));
+                if (call?.link === link) call.link = undefined;
             }
             session.changed();
         },

@@ -7,8 +7,8 @@
  *
  * @import {Command, Driver, Message, Port, Problem, Rung, Surroundings} from "./types.js"
  */
-import { answer, HIDDEN_FACTOR } from "./http.js";
 import { json } from "./data.js";
+import { isFinal, pause, read, request } from "./http.js";
 
 /** How much longer than its `wait` a poll may take, in seconds. */
 const PATIENCE = 10;
@@ -19,7 +19,8 @@ const PATIENCE = 10;
  * @param {Rung} rung
  * @returns {Driver}
  */
-export function poll(port, { env, base, codec }, rung) {
+export function poll(port, surroundings, rung) {
+    const { env, codec } = surroundings;
     /** @type {AbortController | undefined} */
     let current;
     /** @type {unknown} */
@@ -29,15 +30,13 @@ export function poll(port, { env, base, codec }, rung) {
     /**
      * @param {Command[]} commands
      * @param {number} wait
-     * @param {RequestInit} init
+     * @param {AbortSignal} [signal]
      */
-    const post = (commands, wait, init = {}) => env.fetch(base + "poll", {
+    const post = (commands, wait, signal) => request(surroundings, "poll", {
         method: "POST",
-        credentials: "same-origin",
-        cache: "no-store",
-        headers: { "Content-Type": codec.type, Accept: codec.type },
+        headers: { "Content-Type": codec.type, Accept: signal && streamed ? "text/event-stream" : codec.type },
         body: /** @type {any} */ (codec.encode({ wait, commands })),
-        ...init,
+        signal,
     });
 
     /**
@@ -46,37 +45,33 @@ export function poll(port, { env, base, codec }, rung) {
      */
     const ask = async soon => {
         env.clearTimeout(timer);
+        const began = env.now();
         const mine = new AbortController();
         const superseded = current;
         current = mine;
         if (!streamed) superseded?.abort();
-        const began = env.now();
-        const wait = rung === "longpoll" && !soon ? port.terms().wait ?? 25 : 0;
+        const wait = rung === "longpoll" && !soon ? port.terms().wait : 0;
         port.expect(wait + PATIENCE);
         try {
+            const response = await post(port.opening(), wait, mine.signal);
             if (streamed) {
-                const headers = { "Content-Type": codec.type, Accept: "text/event-stream" };
-                const response = await post(port.opening(), 0, { headers, signal: mine.signal });
-                if (!response.ok || !response.body) await answer(response, codec);
                 await readStream(/** @type {any} */ (response.body), message => {
-                    if (current !== mine) return mine.abort();
+                    if (current !== mine) return;
                     superseded?.abort(); // the new one is there: only now the old one may go
                     port.receive(message);
-                    port.expect((port.terms().ping ?? 25) * 2);
+                    port.expect(port.terms().ping * 2);
                 });
-                if (current === mine) port.end();
-                return;
+                throw {}; // a stream has no end
             }
-            const { messages, interval } = await answer(await post(port.opening(), wait, { signal: mine.signal }), codec);
+            const { messages, interval } = await read(response, codec);
             if (current !== mine) return;
             port.expect(Infinity);
             messages.forEach(port.receive);
             if (current !== mine) return; // what was received made us stop, or ask anew
             const more = messages.some((/** @type {Message} */ message) => message.more);
             // A server that answers empty long polls at once would otherwise be asked without a pause.
-            const parked = rung === "longpoll" && (soon || messages.length > 1 || env.now() - began > 1000);
-            const pause = interval ?? (more || parked ? 0 : (port.terms().interval ?? 5) * (env.hidden() ? HIDDEN_FACTOR : 1));
-            timer = env.setTimeout(() => void ask(), pause * 1000);
+            const parked = rung === "longpoll" && interval == null && (soon || messages.length > 1 || env.now() - began > 1000);
+            timer = env.setTimeout(ask, pause(env, more || parked, interval ?? port.terms().interval));
         } catch (problem) {
             if (current === mine) port.end(/** @type {Problem} */ (problem));
         }
@@ -85,20 +80,18 @@ export function poll(port, { env, base, codec }, rung) {
     return {
         start: () => void ask(true),
         async send(commands) {
+            let delay = 1000; // what had no reply in time is asked for again
             try {
-                const wait = port.terms().wait ?? 25;
-                const { messages } = await answer(await post([port.hello(), ...commands], wait), codec);
+                const { messages } = await read(await post([port.hello(), ...commands], commands[0].id ? port.terms().wait : 0), codec);
                 messages.forEach(port.receive);
-                env.setTimeout(() => port.unanswered(commands), 1000);
-            } catch (problem) {
-                const { code = 0 } = /** @type {Problem} */ (problem);
+            } catch (error) {
+                const problem = /** @type {Problem} */ (error);
                 // The request itself is at fault: no use in sending these commands again.
-                if (code >= 100 && code < 200) {
-                    for (const { id } of commands) port.receive({ .../** @type {any} */ (problem), type: "error", id });
-                }
-                port.unanswered(commands);
-                port.end(/** @type {Problem} */ (problem));
+                if (isFinal(problem)) for (const { id } of commands) port.receive({ ...problem, type: "error", id: /** @type {any} */ (id) });
+                port.end(problem);
+                delay = 0;
             }
+            env.setTimeout(() => port.unanswered(commands), delay);
         },
         stop() {
             env.clearTimeout(timer);
@@ -120,12 +113,9 @@ async function readStream(body, receive) {
     for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
-        text += decoder.decode(value, { stream: true });
-        const events = text.split(/\r?\n\r?\n/);
-        text = /** @type {string} */ (events.pop());
-        for (const event of events) {
-            const data = event.split(/\r?\n/).filter(line => line.startsWith("data:")).map(line => line.slice(5)).join("\n");
-            if (data) receive(json.decode(data));
-        }
+        const lines = (text + decoder.decode(value, { stream: true })).split(/\r?\n/);
+        text = /** @type {string} */ (lines.pop());
+        // Each message is one line.
+        for (const line of lines) if (line.startsWith("data:")) receive(json.decode(line.slice(5)));
     }
 }

@@ -10,15 +10,10 @@ import { merge, split } from "./merge.js";
 
 /** Why a call has no result. Its `code` says what to do; see the errors of the protocol page. */
 export class CallError extends Error {
-    /** @param {Problem & {fields?: any[], data?: any}} problem */
-    constructor({ code = 0, reason = "failed", message = reason, fields = [], data, retryAfter }) {
-        super(message);
-        this.name = "CallError";
-        this.code = code;
-        this.reason = reason;
-        this.fields = fields;
-        this.data = data;
-        this.retryAfter = retryAfter;
+    /** @param {Problem} problem */
+    constructor(problem) {
+        super(problem.message);
+        Object.assign(this, { name: "CallError", fields: [] }, problem);
     }
 }
 
@@ -32,6 +27,7 @@ export function makeSession(env, changed, followApart) {
     const channels = new Map();
     /** @type {Map<string, Call>} */
     const calls = new Map();
+    const instance = randomId(env);
     /** @type {Problem | undefined} */
     let ended;
 
@@ -47,14 +43,14 @@ export function makeSession(env, changed, followApart) {
     /** @param {Channel} channel */
     const drop = channel => {
         channel.apart?.();
-        if (channels.get(channel.name) === channel) channels.delete(channel.name);
+        channels.delete(channel.name);
         changed();
     };
 
     /**
      * A call has its answer, or never will.
      * @param {Call | undefined} call
-     * @param {Problem | undefined} problem
+     * @param {Problem} [problem]
      * @param {any} [data]
      */
     const settle = (call, problem, data) => {
@@ -72,7 +68,6 @@ export function makeSession(env, changed, followApart) {
         : { code: 200, reason: "unavailable", message: `${name}: ${why}; it was not sent` };
 
     const session = {
-        instance: randomId(env),
         /** @type {string | undefined} */
         token: undefined,
         /** @type {string | undefined} */
@@ -106,10 +101,10 @@ export function makeSession(env, changed, followApart) {
             channels.set(name, channel);
             changed();
             // The channel is followed already, from further on than was asked for: say so.
-            queueMicrotask(() => {
-                const now = channel.cursor.position;
-                if (known && position && now && position !== now) emit("gap", { channel: name, position: now });
-                if (known && channel.cursor.keep) emit("subscribed", { channel: name, position: now, keep: channel.cursor.keep });
+            if (known) queueMicrotask(() => {
+                const { position: now, keep } = channel.cursor;
+                if (position && now && position !== now) emit("gap", { channel: name, position: now });
+                if (keep) emit("subscribed", { channel: name, position: now, keep });
             });
             return feed;
         },
@@ -122,7 +117,10 @@ export function makeSession(env, changed, followApart) {
          */
         call(name, params = {}, { timeout = 30, signal } = {}) {
             return new Promise((resolve, reject) => {
-                const abort = () => settle(call, /** @type {any} */ (signal).reason);
+                const abort = () => {
+                    reject(signal?.reason);
+                    settle(call);
+                };
                 /** @type {Call} */
                 const call = {
                     call_id: randomId(env),
@@ -131,8 +129,8 @@ export function makeSession(env, changed, followApart) {
                     settle(problem, data) {
                         env.clearTimeout(timer);
                         signal?.removeEventListener("abort", abort);
-                        if (!problem) resolve(data);
-                        else reject(problem === signal?.reason ? problem : new CallError(problem));
+                        if (problem) reject(new CallError(problem));
+                        else resolve(data);
                     },
                 };
                 const timer = env.setTimeout(() => settle(call, givenUp(call, `no answer within ${timeout} s`)), timeout * 1000);
@@ -144,8 +142,8 @@ export function makeSession(env, changed, followApart) {
             });
         },
 
-        /** @returns {Omit<Command, "id">} */
-        hello: () => ({ type: "hello", version: 1, instance: session.instance, token: session.token, client: "rtbridge-js/0.1.0" }),
+        /** @returns {Command} */
+        hello: () => ({ type: "hello", id: 1, version: 1, instance, token: session.token, client: "rtbridge-js/0.1.0" }),
 
         /** @param {Message} message with a newer token */
         renew(message) {
@@ -160,24 +158,23 @@ export function makeSession(env, changed, followApart) {
          * @returns {boolean} whether to subscribe again, from the cursor
          */
         merge(channel, message) {
-            const { cursor } = channel;
-            if (channels.get(channel.name) !== channel) return false;
-            const subscribed = message.type === "subscribed";
-            if (subscribed) cursor.keep = message.keep ?? cursor.keep;
-            // Asked without a position, while another link already found one: from there it must go on.
-            if (subscribed && cursor.position && message.recovered === undefined) return cursor.position !== message.position;
+            const { cursor, name } = channel;
+            const { position = "", type, recovered } = message;
+            if (type === "subscribed") {
+                tell(channel, type, { channel: name, position, keep: message.keep });
+                // Asked without a position, while another link already found one: from there it must go on.
+                if (cursor.position && recovered === undefined) return cursor.position !== position;
+            }
             const { cursor: next, deliver, gap, resubscribe } = merge(cursor, message);
-            const position = /** @type {string} */ (message.position);
-            if (subscribed) tell(channel, "subscribed", { channel: channel.name, position, keep: next.keep });
             if (gap) {
                 channel.cursor = next;
-                tell(channel, "gap", { channel: channel.name, position });
+                tell(channel, "gap", { channel: name, position });
             }
-            if ("snapshot" in message) tell(channel, "snapshot", message.snapshot, { channel: channel.name, position });
+            if ("snapshot" in message) tell(channel, "snapshot", message.snapshot, { channel: name, position });
             for (const { offset, data, cause } of deliver) {
                 // Step by step, so that `feed.position` never names what a listener has not seen.
-                channel.cursor = { keep: next.keep, position: `${split(position)[0]}.${offset}` };
-                tell(channel, "publication", data, { offset, channel: channel.name, cause });
+                channel.cursor = { ...next, position: split(position)[0] + "." + offset };
+                tell(channel, "publication", data, { offset, channel: name, cause });
             }
             channel.cursor = next;
             return resubscribe;
@@ -190,7 +187,7 @@ export function makeSession(env, changed, followApart) {
          */
         limit(channel, limit) {
             channel.apart?.();
-            channel.apart = limit && channels.get(channel.name) === channel ? followApart(channel, limit) : undefined;
+            channel.apart = limit && channel.feeds.size ? followApart(channel, limit) : undefined;
         },
 
         /**
@@ -199,9 +196,9 @@ export function makeSession(env, changed, followApart) {
          * @param {Problem} problem
          */
         refuse(channel, problem) {
-            if (channels.get(channel.name) !== channel) return;
             tell(channel, "error", problem);
             tell(channel, "end", problem);
+            if (!channel.feeds.size) return; // they have all left by themselves
             channel.feeds.clear();
             drop(channel);
         },
@@ -215,19 +212,15 @@ export function makeSession(env, changed, followApart) {
          * @param {Link} link
          */
         flush(link) {
-            const commands = [];
-            for (const call of [...calls.values()]) {
-                if (call.link) continue;
+            const waiting = [...calls.values()].filter(call => {
+                if (call.link) return false;
                 // The stored reply belongs to the session it was sent in. In another one it would run a second time.
-                if (call.client && call.client !== session.clientId) {
-                    settle(call, givenUp(call, "the session it belonged to is over"));
-                    continue;
-                }
-                call.link = link;
-                call.client = session.clientId;
-                commands.push(link.ask(call));
-            }
-            if (commands.length) link.send(commands);
+                const elsewhere = call.client && call.client !== session.clientId;
+                if (elsewhere) settle(call, givenUp(call, "its session is over"));
+                return !elsewhere;
+            });
+            for (const call of waiting) [call.link, call.client] = [link, session.clientId];
+            if (waiting[0]) link.call(waiting);
         },
 
         /**
@@ -242,12 +235,11 @@ export function makeSession(env, changed, followApart) {
         /** @param {Problem} problem */
         end(problem) {
             ended = problem;
-            for (const channel of [...channels.values()]) {
+            for (const channel of channels.values()) {
                 channel.apart?.();
                 tell(channel, "end", problem);
             }
-            channels.clear();
-            for (const call of [...calls.values()]) settle(call, givenUp(call, "the connection has ended"));
+            for (const call of calls.values()) settle(call, givenUp(call, "the connection has ended"));
         },
     };
     return session;

@@ -131,7 +131,7 @@ export interface Call {
     link?: Link | undefined;
     /** The session it was sent in, once it was sent. */
     client?: string | undefined;
-    settle(problem: Problem | undefined, data?: any): void;
+    settle(problem?: Problem, data?: any): void;
 }
 
 /** One connection of the session, whatever carries it. */
@@ -143,7 +143,7 @@ export interface Link {
     greeted: boolean;
     sync(): void;
     send(commands: Command[]): void;
-    ask(call: Call): Command;
+    call(calls: Call[]): void;
     probe(): void;
     end(problem?: Problem): void;
     stop(): void;

@@ -29,7 +29,7 @@ export function websocket(port, { env, base, codec }) {
             mine.onopen = () => write(port.opening());
             mine.onmessage = ({ data }) => {
                 port.receive(codec.decode(data));
-                port.expect((port.terms().ping ?? 25) * 2);
+                port.expect(port.terms().ping * 2);
             };
             mine.onclose = ({ code, reason }) => port.end({ code, reason });
         },

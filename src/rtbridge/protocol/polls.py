@@ -96,7 +96,7 @@ def error_body(code: int, message: str) -> dict[str, object]:
 
 
 def parse_error_body(obj: object) -> ErrorReply:
-    """Read the decoded body of an HTTP error as an ErrorReply without an id; ProtocolError when it is none."""
+    """Read the decoded body of an HTTP error as an ErrorReply without id; ProtocolError when it is none."""
     error = Fields(Fields(obj).required("error", _fields.mapping))
     return ErrorReply(
         None,

@@ -1,8 +1,8 @@
 """Time, timers and readiness, for threads and for gevent: see `loop`. gevent is imported only once chosen."""
 
-from rtbridge.runtime.detect import choose_loop
+from rtbridge.runtime.detect import choose_loop, in_gevent
 from rtbridge.runtime.loop import Loop, Mailbox, Timer, Watch
 from rtbridge.runtime.native import native_ident, native_lock
 from rtbridge.runtime.threads import ThreadLoop
 
-__all__ = ["Loop", "Mailbox", "ThreadLoop", "Timer", "Watch", "choose_loop", "native_ident", "native_lock"]
+__all__ = ["Loop", "Mailbox", "ThreadLoop", "Timer", "Watch", "choose_loop", "in_gevent", "native_ident", "native_lock"]

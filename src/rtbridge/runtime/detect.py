@@ -18,14 +18,15 @@ def choose_loop() -> Loop:
     Under a server that uses gevent without monkey patching, only a request runs in a greenlet; the code
     that imports the application does not.
     """
-    if _runs_in_gevent():
+    if in_gevent():
         from rtbridge.runtime.gevent_loop import GeventLoop
 
         return GeventLoop()
     return ThreadLoop()
 
 
-def _runs_in_gevent() -> bool:
+def in_gevent() -> bool:
+    """Whether the calling code gives way to others by switching greenlets."""
     greenlet, gevent, hub = (sys.modules.get(name) for name in ("greenlet", "gevent", "gevent.hub"))
     if greenlet is None or gevent is None or hub is None:
         return False
