@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rtbridge.bus.contract import LATEST, VOLATILE, History
 
+from rtbridge.bus.contract import LATEST, VOLATILE, History
 from rtbridge.config import Limits
 from rtbridge.contract.calls import CallDeclaration
 from rtbridge.contract.channels import ChannelDeclaration

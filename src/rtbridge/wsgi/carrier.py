@@ -48,7 +48,7 @@ class RequestCarrier:
 
 
 class Parking:
-    """Places for requests that wait. Use as `with parking.place(environ) as parked:`; not parked means: answer at once."""
+    """Places for requests that wait: `with parking.place(environ) as parked:`; not parked means: answer at once."""
 
     def __init__(self, loop: Loop, limits: Limits) -> None:
         self._loop = loop

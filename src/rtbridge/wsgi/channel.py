@@ -103,8 +103,8 @@ def _poll(
         advice = [("Retry-After", f"{services.limits.poll_interval:g}")]
     with place if question.wait > 0 else _free():
         answer = _carried(services, carrier, ChannelPoll(services, question, codec, carrier))
-    etag = f'"{answer.position}{"" if answer.recovered else "-gap"}{"" if codec.name == "json" else "-" +
-    codec.name}"' headers = [
+    etag = _etag(answer, codec)
+    headers = [
         ("Content-Type", codec.content_type),
         ("Cache-Control", _caching(question)),
         ("ETag", etag),
@@ -115,6 +115,13 @@ def _poll(
     if request.header("If-None-Match") == etag:
         return Response(304, headers)
     return Response(200, headers, answer.body)
+
+
+def _etag(answer: ChannelAnswer, codec: Codec) -> str:
+    # For one URL the position says it all, except whether it was reached whole, and in which codec.
+    gap = "" if answer.recovered else "-gap"
+    packed = "" if codec.name == "json" else "-" + codec.name
+    return f'"{answer.position}{gap}{packed}"'
 
 
 def _caching(question: Question) -> str:

@@ -67,7 +67,10 @@ def take(environ: Mapping[str, Any]) -> tuple[socket.socket, bytes]:
 
 
 def connection_is_ours() -> ConnectionResetError:
-    """What to raise when a taken socket is done with: the one error every server takes for "the client is gone" and drops quietly."""
+    """What to raise when a taken socket is done with.
+
+    Every server takes this one error for "the client is gone" and drops the request quietly.
+    """
     return ConnectionResetError(errno.ECONNRESET, "the connection was taken over by rtbridge and is closed")
 
 
