@@ -13,6 +13,7 @@ the loop's turn.
 from __future__ import annotations
 
 import math
+import secrets
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -55,6 +56,11 @@ def History(size: int = 100, ttl: float = 3600.0) -> Keep:  # reads as a declara
 
 LATEST = Keep("latest", 1, math.inf)
 VOLATILE = Keep("volatile", 0, 0.0)
+
+
+def new_epoch() -> str:
+    """A random id for a new log: 12 characters, 72 bits, so that no two logs are ever taken for one another."""
+    return secrets.token_urlsafe(9)
 
 
 class Listener(Protocol):
