@@ -23,26 +23,23 @@ export function split(position) {
  * @param {Message} message a `subscribed` reply, a `publications` push or a `gap` push
  * @returns {{cursor: Cursor, deliver: Publication[], gap: boolean, resubscribe: boolean}}
  */
-export function merge(cursor, message) {
-    const keep = message.keep ?? cursor.keep;
-    const position = /** @type {string} */ (message.position);
-    const publications = message.publications ?? [];
-    const go = (deliver = publications, gap = false, to = position) =>
-        ({ cursor: { keep, position: to }, deliver, gap, resubscribe: false });
-    const stay = (resubscribe = false) =>
-        ({ cursor: { keep, position: cursor.position }, deliver: [], gap: false, resubscribe });
+export function merge({ position: own, keep: oldKeep }, { type, position, publications = [], recovered, keep = oldKeep }) {
+    /**
+     * @param {string | undefined} cursor
+     * @param {Publication[]} deliver
+     */
+    const go = (cursor, deliver, gap = false, resubscribe = false) => ({ cursor: { keep, position: cursor }, deliver, gap, resubscribe });
+    const [epoch, offset] = split(/** @type {string} */ (position));
+    const [ownEpoch, ownOffset] = split(own ?? "");
+    const known = epoch === ownEpoch;
 
-    const isGap = message.type === "gap" || message.recovered === false;
-    if (!cursor.position) return go(isGap ? [] : publications, isGap);
-    const [epoch, offset] = split(position);
-    const [ownEpoch, ownOffset] = split(cursor.position);
-    const sameLog = epoch === ownEpoch;
-
-    if (isGap) return sameLog && ownOffset >= offset ? stay() : go([], true);
-    if (message.type === "subscribed" && message.recovered === undefined) return go();
-    if (!sameLog) return keep === "history" ? stay(true) : go();
+    if (type === "gap" || recovered === false) return known && ownOffset >= offset ? go(own, []) : go(position, [], true);
+    if (!own) return go(position, publications);
+    // Nothing is known to be missing between the two logs only where nothing can be.
+    if (!known) return keep === "history" ? go(own, [], false, true) : go(position, publications);
 
     const fresh = publications.filter(publication => publication.offset > ownOffset);
-    if (keep === "history" && fresh.length && fresh[0].offset !== ownOffset + 1) return stay(true);
-    return go(fresh, false, offset > ownOffset ? position : cursor.position);
+    // From the cursor's offset to that of the message there must be each one.
+    const whole = keep !== "history" || offset <= ownOffset || fresh.length === offset - ownOffset;
+    return whole ? go(offset > ownOffset ? position : own, fresh) : go(own, [], false, true);
 }

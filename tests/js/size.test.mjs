@@ -1,0 +1,8 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { size } from "./size.mjs";
+
+test("the client is small", () => {
+    const { gzipped } = size();
+    assert.ok(gzipped <= 6000, `${gzipped} bytes, compressed; 6000 is the most`);
+});
