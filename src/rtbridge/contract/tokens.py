@@ -1,0 +1,122 @@
+"""Tokens: what a session was granted, signed, and kept by the client so that no server has to keep it.
+
+A token is proof of what we once found out, nothing more: whoever reads one compares its fingerprint with the
+credentials of the request and its times with the clock. Anything that we did not sign, whatever it is, simply
+proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from rtbridge.config import Limits
+from rtbridge.errors import ConfigError
+
+_SALT = "rtbridge.token.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says. All times are unix seconds.
+
+    Attributes:
+        client_id: the session.
+        user_id: its user, None for somebody unknown.
+        fingerprint: digest of the credentials it was issued for.
+        issued: when.
+        expires: until when it stands in for authenticate.
+        channels: channel -> until when it stands in for authorize there.
+    """
+
+    client_id: str
+    user_id: str | None
+    fingerprint: str
+    issued: float
+    expires: float
+    channels: Mapping[str, float] = field(default_factory=dict)
+
+
+class Tokens:
+    """Signs and reads tokens.
+
+    Args:
+        secrets: the first signs, all are accepted: to rotate, put the new one in front.
+        ttl: most seconds that a token or grant may live.
+        clock: the wall clock, unix seconds.
+        max_token: longest token read, in bytes; None for the default of `limits.max_token`.
+
+    Raises:
+        ConfigError: no secret, or an empty one.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        ttl: float,
+        clock: Callable[[], float],
+        max_token: int | None = None,
+    ) -> None:
+        if isinstance(secrets, str) or not secrets or not all(secrets):
+            raise ConfigError("tokens need a list of secrets, none of them empty: pass Bridge(secret=…)")
+        self._ttl = ttl
+        self._clock = clock
+        self._max_token = Limits().max_token if max_token is None else max_token
+        self._serializer = URLSafeSerializer(
+            list(reversed(secrets)),  # itsdangerous signs with the last
+            salt=_SALT,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+    def issue(self, claims: Claims) -> str:
+        """A token: ASCII, fit for a header. Times are kept to the millisecond."""
+        grants = {channel: _milliseconds(expiry) for channel, expiry in claims.channels.items()}
+        times = [_milliseconds(claims.issued), _milliseconds(claims.expires)]
+        token = self._serializer.dumps([claims.client_id, claims.user_id, claims.fingerprint, *times, grants])
+        return token if isinstance(token, str) else token.decode("ascii")
+
+    def read(self, token: str) -> Claims | None:
+        """What a token of ours says, also when it has expired; None for anything else, whatever it is.
+
+        Nothing it says reaches further than `ttl` from its issue, so that a shorter `ttl` holds for older
+        tokens too, and a token from a clock that is more than `ttl` ahead of ours counts as not ours.
+        """
+        if not isinstance(token, str) or len(token) > self._max_token or not token.isascii():
+            return None
+        try:
+            payload = self._serializer.loads(token)
+        except (BadData, ValueError, RecursionError):
+            return None
+        claims = _claims(payload, self._ttl)
+        if claims is None or claims.issued > self._clock() + self._ttl:
+            return None
+        return claims
+
+
+def _claims(payload: object, ttl: float) -> Claims | None:
+    """The claims in a payload. It was signed with our secret, but perhaps by a version that knew another form."""
+    match payload:
+        case [
+            str(client_id),
+            str() | None as user_id,
+            str(fingerprint),
+            int(issued),
+            int(expires),
+            dict(grants),
+        ]:
+            latest = issued + math.ceil(ttl * 1000)
+            if not all(isinstance(expiry, int) for expiry in grants.values()):
+                return None
+            channels = {channel: min(expiry, latest) / 1000 for channel, expiry in grants.items()}
+            return Claims(
+                client_id, user_id, fingerprint, issued / 1000, min(expires, latest) / 1000, channels
+            )
+    return None
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.floor(seconds * 1000)
