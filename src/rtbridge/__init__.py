@@ -1,11 +1,11 @@
 """rtbridge: make an existing Django or Flask site realtime without rewriting it.
 
-    from rtbridge import Bridge, History, RealtimeMiddleware
+from rtbridge import Bridge, History, RealtimeMiddleware
 
-    rt = Bridge()
-    photos = rt.channel("photos", Photo, keep=History(200, ttl=3600), public=True)
-    application = RealtimeMiddleware(application, rt)      # mounts /rt/
-    photos.publish(Photo(...))                             # from any view
+rt = Bridge()
+photos = rt.channel("photos", Photo, keep=History(200, ttl=3600), public=True)
+application = RealtimeMiddleware(application, rt)      # mounts /rt/
+photos.publish(Photo(...))                             # from any view
 """
 
 from rtbridge.bridge import Bridge, Channel, Published

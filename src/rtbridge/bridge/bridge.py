@@ -94,12 +94,8 @@ class Bridge:
         self._services_pid = 0
         self._lock = native_lock()
         self._made_secret = secrets.token_urlsafe(32)
-        key = (
-            os.fspath(lock_file)
-            if lock_file is not None
-            else sys._getframe(1).f_globals.get("__file__", os.getcwd())
-        )
-        self._guard = ServingGuard(lock_path(os.path.abspath(key)))
+        self._lock_key = os.path.abspath(lock_file or sys._getframe(1).f_globals.get("__file__", os.getcwd()))
+        self._guard_made: ServingGuard | None = None
         self._warned_elsewhere = False
 
     # -- declarations -------------------------------------------------------------------------------------
@@ -230,6 +226,12 @@ class Bridge:
     def position(self, name: str) -> Position:
         """The present position of a channel by name."""
         return self._bus.position(name)
+
+    @property
+    def _guard(self) -> ServingGuard:
+        if self._guard_made is None:
+            self._guard_made = ServingGuard(lock_path(self._lock_key))
+        return self._guard_made
 
     def _warn_if_served_elsewhere(self) -> None:
         """memory:// lives in one process: what is published in another reaches nobody, and that must be heard."""

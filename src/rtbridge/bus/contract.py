@@ -176,8 +176,8 @@ class Leases(Protocol):
     def held(self, group: str) -> dict[str, bytes]:
         """Name and value of what is held and has not lapsed."""
 
-    def lapsed(self, group: str, retry_in: float, limit: int) -> list[str]:
-        """Claim at most `limit` lapsed names.
+    def lapsed(self, group: str, retry_in: float, limit: int) -> dict[str, bytes]:
+        """Claim at most `limit` lapsed names, with the values they were last held with.
 
         Each is given to one caller; to another again after `retry_in` seconds, unless it was released or
         taken anew meanwhile. What nobody claims for a day is forgotten.

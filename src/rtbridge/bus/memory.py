@@ -243,12 +243,15 @@ class MemoryBus:
             self._let_age(log)
 
     def _sweep_logs(self, now: float) -> None:
-        """Forget logs that were used too long ago, or are too many; who comes back to one is told of a gap."""
+        """Forget logs that were used too long ago, or are too many; who comes back to one is told of a gap.
+
+        The watched ones do not count: else, were they many, a log could not live from a position to its watch.
+        """
         for _ in range(SWEEP):
             if not self._idle:
                 return
             channel, log = next(iter(self._idle.items()))
-            if log.used + self._limits.position_ttl > now and len(self._logs) <= self._limits.memory_channels:
+            if log.used + self._limits.position_ttl > now and len(self._idle) <= self._limits.memory_channels:
                 return
             del self._idle[channel], self._logs[channel]
             log.entries.clear()  # its place in the heap may outlive it
@@ -322,6 +325,6 @@ class MemoryBus:
         with self._lock:
             return self._leases.held(group, self._enter())
 
-    def lapsed(self, group: str, retry_in: float, limit: int) -> list[str]:
+    def lapsed(self, group: str, retry_in: float, limit: int) -> dict[str, bytes]:
         with self._lock:
             return self._leases.lapsed(group, retry_in, limit, self._enter())

@@ -72,16 +72,16 @@ class MemoryLeases:
     def held(self, group: str, now: float) -> dict[str, bytes]:
         return {name: lease.value for name, lease in self._leases(group, now).items() if lease.expires > now}
 
-    def lapsed(self, group: str, retry_in: float, limit: int, now: float) -> list[str]:
-        claimed: list[str] = []
+    def lapsed(self, group: str, retry_in: float, limit: int, now: float) -> dict[str, bytes]:
+        claimed: dict[str, bytes] = {}
         for name, lease in self._leases(group, now).items():
             if len(claimed) >= limit:
                 break
             if lease.expires <= now and (lease.claimed_until is None or lease.claimed_until <= now):
                 lease.claimed_until = now + retry_in
-                claimed.append(name)
+                claimed[name] = lease.value
         return claimed
 
     def _leases(self, group: str, now: float) -> OrderedDict[str, _Lease]:
         ours = self._groups.get(group, now)
-        return OrderedDict() if ours is None else ours.leases
+        return ours.leases if ours is not None else OrderedDict()

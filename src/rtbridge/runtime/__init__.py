@@ -5,4 +5,14 @@ from rtbridge.runtime.loop import Loop, Mailbox, Timer, Watch
 from rtbridge.runtime.native import native_ident, native_lock
 from rtbridge.runtime.threads import ThreadLoop
 
-__all__ = ["Loop", "Mailbox", "ThreadLoop", "Timer", "Watch", "choose_loop", "in_gevent", "native_ident", "native_lock"]
+__all__ = [
+    "Loop",
+    "Mailbox",
+    "ThreadLoop",
+    "Timer",
+    "Watch",
+    "choose_loop",
+    "in_gevent",
+    "native_ident",
+    "native_lock",
+]

@@ -74,9 +74,11 @@ def _listen(host: str, port: int) -> Any:
 
 
 def _handler() -> type:
-    from gevent.pywsgi import WSGIHandler
+    from gevent import pywsgi
 
-    class OneWriteHandler(WSGIHandler):  # type: ignore[misc]
+    base: Any = pywsgi.WSGIHandler  # its type stubs leave out what is overridden here
+
+    class OneWriteHandler(base):  # type: ignore[misc]
         """pywsgi's handler, except that head and first piece of a response leave together."""
 
         def _write_with_headers(self, data: bytes) -> None:

@@ -12,6 +12,7 @@ import logging
 import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from rtbridge.bus.contract import Bus
 from rtbridge.config import Limits
@@ -91,7 +92,7 @@ class CallRunner:
         self._alive = False
 
     def run(
-        self, declaration: CallDeclaration, context: Context, command: m.Call, framework: Framework
+        self, declaration: CallDeclaration[..., Any], context: Context, command: m.Call, framework: Framework
     ) -> Outcome | None:
         """Run the call or find out how it went; None while it still runs on another connection."""
         if declaration.idempotent:
@@ -120,7 +121,7 @@ class CallRunner:
             _log.warning("this worker's sign of life could not be renewed: %s", error)
 
     def _carry_out(
-        self, declaration: CallDeclaration, context: Context, command: m.Call, framework: Framework
+        self, declaration: CallDeclaration[..., Any], context: Context, command: m.Call, framework: Framework
     ) -> Outcome:
         running = RunningCall(command.call_id)
         mark = current_call.set(running)

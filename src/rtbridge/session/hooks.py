@@ -92,7 +92,7 @@ class SessionHooks:
                     client_id=client_id, user_id=user_id, environ={}, transport="", load_user=lambda: None
                 )
                 self._run(self.ended, context, self._framework())
-                self._bus.release(_GROUP, client_id)
+                self._bus.release(_GROUP, client_id, only_lapsed=True)
         except BusError as error:
             _log.warning("session leases could not be renewed: %s", error)
 

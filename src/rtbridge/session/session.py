@@ -12,17 +12,16 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.errors import BusError, ProtocolError
-from rtbridge.fanout import Tail
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.positions import Position
-from rtbridge.protocol.publications import Gap, Page, Publication
+from rtbridge.protocol.publications import Gap, Page
 from rtbridge.protocol.states import State, advance, event_of
-from rtbridge.session.access import Identity, keepable, no_such_channel
+from rtbridge.session import subscribing
+from rtbridge.session.access import Identity, keepable
 from rtbridge.session.calls import Outcome
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import Renewal, renew
@@ -32,7 +31,6 @@ from rtbridge.session.subscription import Subscription, page_on, publications_on
 T = TypeVar("T")
 _log = logging.getLogger("rtbridge")
 _CALL_RECHECK = 0.25  # seconds between looks at a call that runs on another connection
-_RANK = {"shortpoll": 0, "longpoll": 1, "eventstream": 2, "websocket": 3}
 
 
 class Session:
@@ -103,6 +101,12 @@ class Session:
             outlet.finish(code, message, retry_after)
 
     # -- outbound -----------------------------------------------------------------------------------------
+
+    @property
+    def known_identity(self) -> Identity:
+        """Who it is; known once hello was answered."""
+        assert self.identity is not None
+        return self.identity
 
     @property
     def waiting(self) -> int:
@@ -206,18 +210,18 @@ class Session:
         wire = self.outlet.wire
         return wire.wrap(wire.codec.encode(message))
 
-    def _reply(self, message: m.ServerMessage) -> None:
+    def reply(self, message: m.ServerMessage) -> None:
         self._replies.append(self._encode(message))
 
     def _fail(self, error: ProtocolError, command: object) -> None:
         command_id = error.command_id if error.command_id is not None else getattr(command, "id", None)
         code = ErrorCode(error.code)
         if command_id is None and isinstance(command, m.Subscribe):
-            self._reply(m.UnsubscribedPush(command.channel, code, error.message))
+            self.reply(m.UnsubscribedPush(command.channel, code, error.message))
             return
         # A timed-out or failed dependency deserves a pause before the next try.
         retry = 1.0 if code is ErrorCode.UNAVAILABLE else None
-        self._reply(m.ErrorReply(command_id, code, error.message, retry_after=retry))
+        self.reply(m.ErrorReply(command_id, code, error.message, retry_after=retry))
 
     # -- the queue ----------------------------------------------------------------------------------------
 
@@ -239,7 +243,7 @@ class Session:
             return
         identity = self.identity
         if identity is not None and identity.changed and self.at_rest:
-            self._reply(m.TokenPush(self.services.access.token_for(identity), self._token_life()))
+            self.reply(m.TokenPush(self.services.access.token_for(identity), self._token_life()))
         self.outlet.due()
 
     def _begin(self, command: object) -> None:
@@ -248,21 +252,26 @@ class Session:
         if isinstance(command, Renewal):
             self._renew()
             return
-        self.state = advance(self.state, event_of(command))
+        self.state = advance(self.state, event_of(cast(m.Command, command)))
         if isinstance(command, m.Hello):
             self._hello(command)
         elif isinstance(command, m.Subscribe):
-            self._subscribe(command)
+            subscribing.begin(self, command)
         elif isinstance(command, m.Unsubscribe):
             self._unsubscribe(command)
         elif isinstance(command, m.Call):
             self._call(command)
         elif isinstance(command, m.Ping):
-            self._reply(m.PongReply(command.id))
+            self.reply(m.PongReply(command.id))
         elif isinstance(command, m.Bye):
             self._bye()
 
-    def _job(self, command: object, work: Callable[[], T], then: Callable[[T], None]) -> None:
+    def wait(self) -> Callable[[object, Callable[[Any], None], Any], None]:
+        """Hold the queue until what is returned is called in the turn: `resume(command, then, found)`."""
+        self._busy = True
+        return self._job_done
+
+    def job(self, command: object, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Run `work` outside the turn and `then` in it with the result; the queue waits meanwhile."""
         self._busy = True
 
@@ -317,14 +326,14 @@ class Session:
             hooks.attach(context, access.framework)
             return identity, resumed
 
-        self._job(command, work, lambda found: self._hello_done(command, *found))
+        self.job(command, work, lambda found: self._hello_done(command, *found))
 
     def _hello_done(self, command: m.Hello, identity: Identity, resumed: bool) -> None:
         services, limits = self.services, self.services.limits
         self.identity = identity
         self.instance = command.instance
         transport = self.outlet.transport
-        self._reply(
+        self.reply(
             m.HelloReply(
                 id=command.id,
                 version=1,
@@ -374,7 +383,7 @@ class Session:
         followed = list(self.subscriptions.values())
         access = self.services.access
         context = access.context(identity, self.environ, self.outlet.transport)
-        self._job(self._renewal, lambda: renew(access, identity, followed, context), self._renewed)
+        self.job(self._renewal, lambda: renew(access, identity, followed, context), self._renewed)
 
     def _renewed(self, found: tuple[bool, dict[str, ErrorCode], bool]) -> None:
         same_user, refused, again_soon = found
@@ -383,131 +392,15 @@ class Session:
             return
         for channel, code in refused.items():
             self._drop(channel)
-            self._reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
+            self.reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
         if self._renewal is not None:
             ttl = self.services.limits.token_ttl
             self._renewal.schedule(ttl * 0.1 if again_soon else ttl)
 
-    # -- subscribe, unsubscribe ---------------------------------------------------------------------------
+    # -- following ----------------------------------------------------------------------------------------
 
-    def _subscribe(self, command: m.Subscribe) -> None:
-        channel, services, identity = command.channel, self.services, self.identity
-        assert identity is not None
-        if channel in self.subscriptions:
-            raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, f"already subscribed to {channel!r} here")
-        if len(self.subscriptions) >= services.limits.max_channels:
-            raise ProtocolError(
-                ErrorCode.TOO_LARGE,
-                f"more than {services.limits.max_channels} channels on one connection (limits.max_channels)",
-            )
-        match = services.registry.channel_for(channel)
-        if match is None:
-            raise no_such_channel(channel)
-        declaration, params = match
-        access = services.access
-        if declaration.public or identity.may_follow(channel, access.wall()):
-            self._open(command, declaration, params)
-            return
-        context = access.context(identity, self.environ, self.outlet.transport)
-        self._job(
-            command,
-            lambda: access.permit(identity, declaration, channel, params, context),
-            lambda _: self._open(command, declaration, params),
-        )
-
-    def _open(self, command: m.Subscribe, declaration: ChannelDeclaration, params: dict[str, object]) -> None:
-        self._busy = True
-
-        def ready(tail: Tail | BusError) -> None:
-            self._busy = False
-            if self.state is State.ENDED:
-                return
-            try:
-                if isinstance(tail, BusError):
-                    raise ProtocolError(ErrorCode.UNAVAILABLE, str(tail))
-                self._place(command, declaration, params, tail)
-            except ProtocolError as error:
-                self._fail(error, command)
-            self._go_on()
-
-        self.services.fanout.when_ready(command.channel, declaration.keep, ready)
-
-    def _place(
-        self, command: m.Subscribe, declaration: ChannelDeclaration, params: dict[str, object], tail: Tail
-    ) -> None:
-        start = command.position
-        if start is None:
-            newest = Position(tail.epoch, 0) if declaration.keep.kind == "latest" else tail.position()
-            start = newest
-            if command.recent and declaration.keep.kind == "history":
-                start = Position(tail.epoch, max(0, tail.last - command.recent))
-        ceiling = declaration.transport
-        if ceiling is not None and _RANK[ceiling] < _RANK[self.outlet.transport]:
-            if command.id is not None:
-                self._reply(_limited(command, declaration, start))
-            return
-        subscription = Subscription(command.channel, declaration, params, start)
-        if command.id is None:
-            self._join(subscription)
-            return
-        found = pull(
-            subscription, tail, self.services.limits.page_publications, self.services.limits.page_bytes
-        )
-        if found.ask_bus:
-            self._place_from_bus(command, subscription)
-        elif found.gap is not None:
-            self._answer(command, subscription, found.gap)
-        else:
-            last = found.entries[-1].offset if found.entries else None
-            position = subscription.position if last is None else Position(tail.epoch, last)
-            publications = tuple(entry.publication for entry in found.entries)
-            self._answer(command, subscription, Page(position, publications, found.more))
-
-    def _place_from_bus(self, command: m.Subscribe, subscription: Subscription) -> None:
-        self._busy = True
-        after, limit = subscription.position, self.services.limits.page_publications
-        recent = command.recent if command.position is None else None
-
-        def came(found: Page | Gap | BusError) -> None:
-            self._busy = False
-            if self.state is State.ENDED:
-                return
-            if isinstance(found, BusError):
-                self._fail(ProtocolError(ErrorCode.UNAVAILABLE, str(found)), command)
-            else:
-                self._answer(command, subscription, found)
-            self._go_on()
-
-        # The newest few are asked for as such: counting back from the end may lead below what is kept.
-        fanout = self.services.fanout
-        if recent:
-            fanout.read_bus(command.channel, None, min(recent, limit), came)
-        else:
-            fanout.read_bus(command.channel, after, limit, came)
-
-    def _answer(self, command: m.Subscribe, subscription: Subscription, found: Page | Gap) -> None:
-        publications: tuple[Publication, ...] = ()
-        more = False
-        if isinstance(found, Page):
-            publications, more = found.publications, found.more
-        else:
-            self.services.metrics.add("gaps")
-        subscription.position = found.position
-        self.services.metrics.add("deliveries", len(publications))
-        self._reply(
-            m.Subscribed(
-                id=command.id,
-                channel=command.channel,
-                keep=subscription.declaration.keep.kind,
-                position=found.position,
-                publications=publications,
-                recovered=None if command.position is None else isinstance(found, Page),
-                more=more,
-            )
-        )
-        self._join(subscription)
-
-    def _join(self, subscription: Subscription) -> None:
+    def follow(self, subscription: Subscription) -> None:
+        """Become a reader of a channel, from the subscription's position."""
         self.subscriptions[subscription.channel] = subscription
         self.services.fanout.join(subscription.channel, self)
         self._dirty[subscription.channel] = None
@@ -522,13 +415,12 @@ class Session:
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {command.channel!r} here")
         self._drop(command.channel)
         if command.id is not None:
-            self._reply(m.Unsubscribed(command.id, command.channel))
+            self.reply(m.Unsubscribed(command.id, command.channel))
 
     # -- calls --------------------------------------------------------------------------------------------
 
     def _call(self, command: m.Call) -> None:
-        services, identity = self.services, self.identity
-        assert identity is not None
+        services, identity = self.services, self.known_identity
         declaration = services.registry.call(command.name)
         if declaration is None:
             raise ProtocolError(ErrorCode.NO_SUCH_CALL, f"no such call: {command.name!r}")
@@ -537,7 +429,7 @@ class Session:
 
         def look() -> None:
             if self.state is not State.ENDED:
-                self._job(command, lambda: services.calls.run(declaration, context, command, framework), came)
+                self.job(command, lambda: services.calls.run(declaration, context, command, framework), came)
 
         def came(outcome: Outcome | None) -> None:
             if outcome is None:
@@ -545,20 +437,6 @@ class Session:
                 self._busy = True
                 services.loop.call_later(_CALL_RECHECK, look)
             else:
-                self._reply(outcome.reply(command))
+                self.reply(outcome.reply(command))
 
         look()
-
-
-def _limited(command: m.Subscribe, declaration: ChannelDeclaration, start: Position) -> m.Subscribed:
-    assert command.id is not None and declaration.transport is not None
-    return m.Subscribed(
-        id=command.id,
-        channel=command.channel,
-        keep=declaration.keep.kind,
-        position=start,
-        publications=(),
-        recovered=None,
-        more=False,
-        limit=m.FollowLimit(declaration.transport, declaration.every, declaration.public),
-    )

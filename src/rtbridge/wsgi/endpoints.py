@@ -74,6 +74,7 @@ class Endpoints:
 
     def _route(self, request: Request) -> Callable[[Request, Services, Parking], Response]:
         path, method = request.path, request.method
+        allowed: tuple[str, ...]
         if path == "poll":
             allowed, handler = ("POST",), self._poll
         elif path == "ws":

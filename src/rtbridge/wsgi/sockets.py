@@ -111,7 +111,7 @@ def _read_ahead(environ: Mapping[str, Any], sock: Any) -> bytes:
         reader = getattr(websocket.handler, "rfile", reader)
     unreader = getattr(getattr(reader, "reader", None), "unreader", None)  # gunicorn
     if unreader is not None:
-        buffer = getattr(unreader, "buf", None)
+        buffer: Any = getattr(unreader, "buf", None)
         return bytes(buffer.getvalue()) if hasattr(buffer, "getvalue") else b""
     for _ in range(_DEPTH):
         if reader is None or hasattr(reader, "peek"):

@@ -1,0 +1,172 @@
+"""How a session comes to follow a channel: permitted, watched, placed at a position, answered.
+
+Four steps, any of which may have to wait: is it declared and granted (else authorize runs as a job); is its
+tail here (else the fanout watches the channel first); what comes after the position asked for (else the bus
+is read); then the reply, and from there on the session is one of the tail's readers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
+from rtbridge.errors import BusError, ProtocolError
+from rtbridge.fanout import Tail
+from rtbridge.protocol import messages as m
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.positions import Position
+from rtbridge.protocol.publications import Gap, Page
+from rtbridge.session.access import no_such_channel
+from rtbridge.session.subscription import Subscription, pull
+
+if TYPE_CHECKING:
+    from rtbridge.session.session import Session
+
+
+def begin(session: Session, command: m.Subscribe) -> None:
+    """Carry out a subscribe command. In the turn; `session` is busy until it is answered.
+
+    Raises:
+        ProtocolError: it can be refused at once.
+    """
+    services, channel = session.services, command.channel
+    identity = session.known_identity
+    if channel in session.subscriptions:
+        raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, f"already subscribed to {channel!r} here")
+    if len(session.subscriptions) >= services.limits.max_channels:
+        most = services.limits.max_channels
+        raise ProtocolError(ErrorCode.TOO_LARGE, f"more than {most} channels here (limits.max_channels)")
+    found = services.registry.channel_for(channel)
+    if found is None:
+        raise no_such_channel(channel)
+    declaration, params = found
+    access = services.access
+    subscribing = Subscribing(session, command, declaration, params)
+    if declaration.public or identity.may_follow(channel, access.wall()):
+        subscribing.watch()
+        return
+    context = access.context(identity, session.environ, session.outlet.transport)
+    session.job(
+        command,
+        lambda: access.permit(identity, declaration, channel, params, context),
+        lambda _: subscribing.watch(),
+    )
+
+
+class Subscribing:
+    """A subscribe command on its way, once it is permitted."""
+
+    __slots__ = ("_command", "_declaration", "_params", "_session")
+
+    def __init__(
+        self,
+        session: Session,
+        command: m.Subscribe,
+        declaration: ChannelDeclaration,
+        params: dict[str, object],
+    ) -> None:
+        self._session = session
+        self._command = command
+        self._declaration = declaration
+        self._params = params
+
+    def watch(self) -> None:
+        """Have the channel's tail here."""
+        session = self._session
+        resume = session.wait()
+        session.services.fanout.when_ready(
+            self._command.channel,
+            self._declaration.keep,
+            lambda tail: resume(self._command, self._place, tail),
+        )
+
+    def _place(self, tail: Tail | BusError) -> None:
+        if isinstance(tail, BusError):
+            raise ProtocolError(ErrorCode.UNAVAILABLE, str(tail))
+        command, session = self._command, self._session
+        start = command.position or self._start(tail)
+        if self._is_limited():
+            if command.id is not None:
+                session.reply(self._limited(command.id, start))
+            return
+        subscription = Subscription(command.channel, self._declaration, self._params, start)
+        if command.id is None:
+            session.follow(subscription)
+            return
+        limits = session.services.limits
+        found = pull(subscription, tail, limits.page_publications, limits.page_bytes)
+        if found.ask_bus:
+            self._read(subscription)
+        elif found.gap is not None:
+            self._answer(command.id, subscription, found.gap)
+        else:
+            last = found.entries[-1].offset if found.entries else None
+            position = subscription.position if last is None else Position(tail.epoch, last)
+            publications = tuple(entry.publication for entry in found.entries)
+            self._answer(command.id, subscription, Page(position, publications, found.more))
+
+    def _start(self, tail: Tail) -> Position:
+        """Where who names no position begins: now, or as many publications back as asked for."""
+        kind, recent = self._declaration.keep.kind, self._command.recent or 0
+        if kind == "latest":
+            return Position(tail.epoch, 0)
+        return Position(tail.epoch, max(0, tail.last - recent)) if kind == "history" else tail.position()
+
+    def _read(self, subscription: Subscription) -> None:
+        """The tail does not reach back that far: read the bus."""
+        session, command = self._session, self._command
+        limit = session.services.limits.page_publications
+        # The newest few are asked for as such: counting back from the end may lead below what is kept.
+        newest = command.position is None and bool(command.recent)
+        after = None if newest else subscription.position
+        resume = session.wait()
+
+        def came(found: Page | Gap | BusError) -> None:
+            resume(command, lambda page: self._came(subscription, page), found)
+
+        most = min(command.recent or limit, limit) if newest else limit
+        session.services.fanout.read_bus(command.channel, after, most, came)
+
+    def _came(self, subscription: Subscription, found: Page | Gap | BusError) -> None:
+        if isinstance(found, BusError):
+            raise ProtocolError(ErrorCode.UNAVAILABLE, str(found))
+        assert self._command.id is not None
+        self._answer(self._command.id, subscription, found)
+
+    def _answer(self, command_id: int, subscription: Subscription, found: Page | Gap) -> None:
+        session, metrics = self._session, self._session.services.metrics
+        whole = isinstance(found, Page)
+        publications = found.publications if isinstance(found, Page) else ()
+        metrics.add("deliveries", len(publications))
+        if not whole:
+            metrics.add("gaps")
+        subscription.position = found.position
+        session.reply(
+            m.Subscribed(
+                id=command_id,
+                channel=subscription.channel,
+                keep=self._declaration.keep.kind,
+                position=found.position,
+                publications=publications,
+                recovered=None if self._command.position is None else whole,
+                more=isinstance(found, Page) and found.more,
+            )
+        )
+        session.follow(subscription)
+
+    def _is_limited(self) -> bool:
+        """Whether the author stopped this channel below the transport it is asked for on."""
+        ceiling = self._declaration.transport
+        transport = self._session.outlet.transport
+        return ceiling is not None and TRANSPORTS.index(transport) > TRANSPORTS.index(ceiling)
+
+    def _limited(self, command_id: int, start: Position) -> m.Subscribed:
+        declaration = self._declaration
+        assert declaration.transport is not None
+        return m.Subscribed(
+            id=command_id,
+            channel=self._command.channel,
+            keep=declaration.keep.kind,
+            position=start,
+            limit=m.FollowLimit(declaration.transport, declaration.every, declaration.public),
+        )
