@@ -89,9 +89,7 @@ class Fanout:
         self._idle.pop(channel, None)
 
     def leave(self, channel: str, reader: Reader) -> None:
-        """No longer tell `reader`. The channel stays watched for `limits.tail_linger` seconds after its
-        last one.
-        """
+        """No longer tell `reader`. After the last one the channel stays for `limits.tail_linger` seconds."""
         watched = self._channels.get(channel)
         if watched is not None and reader in watched.readers:
             del watched.readers[reader]
@@ -153,8 +151,8 @@ class Fanout:
         if live and tail is not None and self._place(watched, tail, epoch, publication):
             return
         watched.hold(epoch, publication, self._limits.tail_publications, self._limits.page_bytes)
-        if watched.state is State.READY:
-            self._repair(watched)
+        if watched.state is State.READY and tail is not None:
+            self._repair(watched, tail)
 
     def _place(self, watched: Watched, tail: Tail, epoch: str, publication: Publication) -> bool:
         """Append it if it belongs at the end, or pass over it if it is here. False: something is missing."""
@@ -208,25 +206,24 @@ class Fanout:
         if self._is_gone(watched):
             return
         if isinstance(found, BusError):
-            self._leave_bus(watched)
-            self._answer(watched, found)
+            waiting, watched.waiting = watched.waiting, []
+            self._leave_bus(watched)  # first: who hears of the error may ask again at once
+            _answer(waiting, found)
             return
         watched.tail = Tail(watched.channel, watched.keep.kind, found.position)
         if isinstance(found, Page) and watched.keep.kind != "volatile":
             self._refill(watched.tail, found)
         self._touch(watched)
         self._go_live(watched, watched.tail, 0)
-        self._answer(watched, watched.tail)
-
-    def _answer(self, watched: Watched, answer: Tail | BusError) -> None:
         waiting, watched.waiting = watched.waiting, []
-        for then in waiting:
-            run_logged(then, (answer,))
+        _answer(waiting, watched.tail)
 
-    def _repair(self, watched: Watched) -> None:
-        """Read on from the end of the tail. What was held before, the read makes superfluous."""
-        tail = watched.tail
-        if self._is_gone(watched) or tail is None or watched.state is State.LEAVING:
+    def _repair(self, watched: Watched, tail: Tail) -> None:
+        """Read on from the end of the tail. What was held before, the read makes superfluous.
+
+        From here until it is live again, a channel has one chain of reads.
+        """
+        if self._is_gone(watched) or watched.tail is not tail:
             return
         watched.state = State.REPAIRING
         watched.again = False
@@ -235,10 +232,10 @@ class Fanout:
         self._asker.ask(question, partial(self._repaired, watched, tail, len(watched.held)))
 
     def _repaired(self, watched: Watched, tail: Tail, superfluous: int, found: Found) -> None:
-        if self._is_gone(watched) or watched.state is not State.REPAIRING:
+        if self._is_gone(watched) or watched.tail is not tail:
             return
         if isinstance(found, BusError):
-            self._loop.call_later(RETRY, self._repair, watched)
+            self._loop.call_later(RETRY, self._repair, watched, tail)
             return
         if isinstance(found, Gap):
             # Readers stand where the tail no longer reaches; they will ask the bus and be told of the gap.
@@ -263,9 +260,9 @@ class Fanout:
         left = [(epoch, p) for epoch, p in held if not self._place(watched, tail, epoch, p)]
         for epoch, publication in left:
             watched.hold(epoch, publication, self._limits.tail_publications, self._limits.page_bytes)
-        if left or watched.again:
+        if (left or watched.again) and watched.keep.kind != "volatile":
             watched.state = State.REPAIRING
-            self._loop.call_soon(self._repair, watched)
+            self._loop.call_soon(self._repair, watched, tail)
 
     def _absorb(self, tail: Tail, page: Page) -> None:
         if page.position.epoch != tail.epoch:
@@ -320,7 +317,7 @@ class Fanout:
             # Behind what was known before we asked: the log has lost something that we have.
             backwards = now.epoch == before.epoch and now.offset < before.offset
             if now.epoch != known.epoch or now.offset > known.offset or backwards:
-                self._repair(watched)
+                self._repair(watched, watched.tail)
 
     # Lingering and leaving.
 
@@ -366,3 +363,8 @@ class Fanout:
 
     def _is_gone(self, watched: Watched) -> bool:
         return self._channels.get(watched.channel) is not watched
+
+
+def _answer(waiting: list[Then], answer: Tail | BusError) -> None:
+    for then in waiting:
+        run_logged(then, (answer,))

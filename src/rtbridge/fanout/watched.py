@@ -30,9 +30,7 @@ class State(Enum):
     """It is being watched and first read; there is no tail yet."""
     READY = auto()
     REPAIRING = auto()
-    """Something is missing in the tail; the bus is being read. The tail can be used, it is only not up to
-    date.
-    """
+    """Something is missing in the tail; the bus is being read. Readers can use it, it is only behind."""
     LEAVING = auto()
     """It is being unwatched. Who asks for it now waits until that is done, so that the two do not cross."""
 
