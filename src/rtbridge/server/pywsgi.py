@@ -83,11 +83,11 @@ def _handler() -> type:
 
         def _write_with_headers(self, data: bytes) -> None:
             held: list[bytes] = []
-            send, self._sendall = self._sendall, held.append
+            self._sendall = held.append  # hides the method for a moment
             try:
                 super()._write_with_headers(data)
             finally:
-                self._sendall = send
+                del self._sendall
             self._sendall(b"".join(held))
 
     return OneWriteHandler

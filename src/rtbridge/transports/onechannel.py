@@ -243,6 +243,7 @@ class ChannelStream(_Reader):
             super()._look()
 
     def _begin(self, position: Position) -> None:
+        """The first piece pins the reader's cursor to where it begins, before anything is delivered."""
         if not self._begun:
             self._begun = True
             self._join()
@@ -250,9 +251,9 @@ class ChannelStream(_Reader):
             self._pieces.append(f"id: {position}\n\n".encode())
 
     def _move(self, position: Position, pieces: list[bytes]) -> None:
-        if self._place is not None:
-            self._place.position = position
-        self._begin(position)
+        assert self._place is not None
+        self._begin(self._place.position)
+        self._place.position = position
         self._pieces += pieces
         self._flush()
 
