@@ -44,10 +44,16 @@ async function chaos(seed) {
     server.faults = () => {
         if (random() < badness) return pick(["drop", 50, 700, 3000]);
     };
+    const publish = name => {
+        const { epoch, offset } = server.channels.get(name);
+        const position = `${epoch}.${offset + 1}`;
+        logs[name].push(position);
+        server.publish(name, { position });
+    };
     const effects = new Map();
     server.handlers.set("count", ({ n }) => {
         effects.set(n, (effects.get(n) ?? 0) + 1);
-        return n;
+        return new Promise(resolve => clock.setTimeout(() => resolve(n), pick([0, 100, 3000])));
     });
     const rt = connect({ transport: pick(TRANSPORTS) });
     const states = CHANNELS.map(name => watch(rt, server, name, logs[name]));
@@ -57,12 +63,7 @@ async function chaos(seed) {
         const what = random();
         if (what < 0.4) {
             const name = pick(CHANNELS);
-            for (let i = Math.floor(random() * 6); i >= 0; i--) {
-                const { epoch, offset } = server.channels.get(name);
-                const position = `${epoch}.${offset + 1}`;
-                logs[name].push(position);
-                server.publish(name, { position });
-            }
+            for (let i = Math.floor(random() * 6); i >= 0; i--) publish(name);
         } else if (what < 0.55) rt.use(pick(TRANSPORTS));
         else if (what < 0.65) badness = pick([0, 0, 0.1, 0.4]);
         else if (what < 0.7) server.dropConnections(pick([1006, 1001, 4000, 4001, 4004, 4100, 4200, 1009]));
@@ -85,9 +86,11 @@ async function chaos(seed) {
         await advance(pick([0, 5, 30, 200, 1000, 7000]));
     }
 
-    // The world is well again: everybody catches up.
+    // The world is well again, and with the next publication everybody catches up.
     Object.assign(server, { down: false, room: true });
     badness = 0;
+    await advance(10);
+    CHANNELS.forEach(publish);
     server.blocked.clear();
     server.silent.clear();
     page.hidden = false;

@@ -76,11 +76,14 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
     /** @param {Rung} rung */
     const rest = rung => { resting[rung] = env.now() + REST * (0.75 + env.random() / 2); };
 
-    /** The best rung to be on now. */
-    const best = () => {
-        const rungs = allowed();
-        return rungs.find(rung => !(/** @type {number} */ (resting[rung]) > env.now())) ?? (resting = {}, rungs[0]);
+    /** Those of them that may be tried now. */
+    const fit = () => {
+        const rungs = allowed().filter(rung => !(/** @type {number} */ (resting[rung]) > env.now()));
+        if (!rungs[0]) resting = {};
+        return rungs[0] ? rungs : allowed();
     };
+
+    const best = () => fit()[0];
 
     /** @param {Rung | undefined} rung */
     const open = rung => {
@@ -101,10 +104,8 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
     const fallBack = () => {
         env.clearTimeout(race);
         race = undefined;
-        const first = best();
-        if (current || /poll/.test(first)) return;
-        const lower = allowed().filter(rung => depth(rung) > depth(first));
-        open(lower.find(rung => /poll/.test(rung)) ?? lower[0]);
+        const [first, ...lower] = fit();
+        if (!current && !/poll/.test(first)) open(lower.find(rung => /poll/.test(rung)) ?? lower[0]);
     };
 
     /** @param {Link} link */
@@ -153,9 +154,10 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         }
         session.release(link);
         notBefore = env.now() + retryAfter * 1000;
-        if (!links.size && race && !retryAfter) fallBack();
+        if (retryAfter) env.clearTimeout(race);
+        else if (!links.size && race) fallBack();
         if (!links.size) retry = env.setTimeout(climb, retryAfter * 1000 || backoff(env, attempt++));
-        changed(attempt > 2);
+        changed(attempt > 4);
     };
 
     /** Settled on what is best: the next page begins with it. */

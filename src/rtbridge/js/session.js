@@ -239,6 +239,7 @@ export function makeSession(env, changed, followApart) {
                 channel.apart?.();
                 tell(channel, "end", problem);
             }
+            channels.clear();
             for (const call of calls.values()) settle(call, givenUp(call, "the connection has ended"));
         },
     };

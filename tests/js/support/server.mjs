@@ -3,12 +3,14 @@
  * test likes: `blocked` transports fail, `silent` ones never answer, `down` refuses everything, `faults` decides per request.
  */
 import { json } from "../../../src/rtbridge/js/data.js";
+import { msgpack } from "../../../src/rtbridge/js/msgpack.js";
 
 const OFFERS = ["websocket", "eventstream", "longpoll", "shortpoll"];
 const REASONS = {
     102: "unsupported_version", 103: "hello_expected", 104: "no_such_channel", 105: "no_such_call",
     109: "already_subscribed", 110: "not_subscribed", 200: "unavailable", 202: "failed",
 };
+const codecOf = text => /msgpack/.test(text) ? msgpack : json;
 const parse = position => {
     const dot = position.lastIndexOf(".");
     return [position.slice(0, dot), +position.slice(dot + 1)];
@@ -36,10 +38,12 @@ export class Server {
     sockets = 0;
     /** How often each call_id was carried out. */
     ran = new Map();
-    /** (kind: "request" | "answer" | "message") => undefined | "drop" | extra ms */
+    /** (what: "request" | "answer" | "message" | "push", transport) => undefined | "drop" | extra ms */
     faults = () => undefined;
     /** (command) => an error to answer it with */
     refuse = () => undefined;
+    /** (request) => {status, body, headers} of a request that fails as a whole */
+    fail = () => undefined;
     #clients = 0;
     #epochs = 0;
 
@@ -104,7 +108,7 @@ export class Server {
     }
 
     fetch = (url, { method = "GET", headers = {}, body, signal } = {}) => new Promise((resolve, reject) => {
-        const request = { url, method, headers, body: body && json.decode(body), at: this.clock.now() };
+        const request = { url, method, headers, body: body && codecOf(headers["Content-Type"]).decode(body), at: this.clock.now() };
         const kind = /stream/.test(headers.Accept) ? "eventstream"
             : method === "GET" ? "get" : request.body.wait ? "longpoll" : "shortpoll";
         request.kind = kind;
@@ -127,21 +131,24 @@ export class Server {
                     if (over) return;
                     if (late === "drop" || this.down) return fail();
                     over = true;
-                    const text = typeof value === "string" ? value : json.encode(value);
+                    const codec = codecOf(headers.Accept);
+                    const raw = typeof value === "string" ? value : codec.encode(value);
                     resolve({
-                        ok: status < 300, status, text: async () => text,
-                        headers: new Headers({ "Content-Type": "application/json", ...extra }),
+                        ok: status < 300, status, text: async () => raw, arrayBuffer: async () => raw,
+                        headers: new Headers({ "Content-Type": codec.type, ...extra }),
                     });
-                }, this.latency + (late ?? 0));
+                }, this.latency + (late > 0 ? late : 0));
             };
             const stream = body => {
                 over = true;
                 resolve({ ok: true, status: 200, body, headers: new Headers({ "Content-Type": "text/event-stream" }) });
             };
-            if (method === "GET") this.#get(request, answer, signal);
+            const failure = this.fail(request);
+            if (failure) answer(failure.status, failure.body ?? "", failure.headers);
+            else if (method === "GET") this.#get(request, answer, signal);
             else if (kind === "eventstream") this.#stream(request, stream, signal);
             else this.#poll(request, answer, signal);
-        }, this.latency + (lost ?? 0));
+        }, this.latency + (lost > 0 ? lost : 0));
     });
 
     #get({ url, headers }, answer, signal) {
@@ -293,6 +300,7 @@ class Connection {
             this.cursors.set(name, from = page.position);
             more = page.more && !this.polled;
             if (page.recovered === false) this.write({ type: "gap", channel: name, position: page.position });
+            else if (this.server.faults("push", this.kind) === "drop") continue; // the server lost it: what follows has a hole
             else if (page.publications.length) {
                 const { recovered, more: cutShort, ...rest } = page;
                 this.write({ type: "publications", channel: name, ...rest, ...(this.polled && cutShort && { more: true }) });
@@ -325,6 +333,7 @@ class FakeSocket {
     constructor(server, url) {
         this.server = server;
         this.url = url;
+        this.codec = codecOf(url);
         server.sockets++;
         if (server.silent.has("websocket")) return;
         server.clock.setTimeout(() => {
@@ -345,7 +354,7 @@ class FakeSocket {
         server.clock.setTimeout(() => {
             if (this.readyState !== 1 || server.silent.has("websocket")) return;
             if (fault === "drop" || server.down) return this.#closed(1006, "");
-            this.onmessage?.({ data: json.encode(message) });
+            this.onmessage?.({ data: this.codec.encode(message) });
         }, this.arrives - server.clock.now());
     }
 
@@ -362,7 +371,7 @@ class FakeSocket {
         server.clock.setTimeout(() => {
             if (server.silent.has("websocket") || !this.connection.open) return;
             if (fault === "drop" || server.down) return this.#closed(1006, "");
-            for (const command of [json.decode(text)].flat()) this.connection.handle(command);
+            for (const command of [this.codec.decode(text)].flat()) this.connection.handle(command);
         }, server.latency);
     }
 
