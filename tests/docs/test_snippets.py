@@ -10,6 +10,7 @@ import html.parser
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -39,20 +40,19 @@ exec {sys.executable} -m pip --no-index "$@"
 class Stage:
     """The folder, terminal and ports of one scenario."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, wheels: Path) -> None:
         self.folder = tmp_path / "work"
         self.folder.mkdir()
         shims = tmp_path / "bin"
         shims.mkdir()
         (shims / "pip").write_text(PIP)
         (shims / "pip").chmod(0o755)
-        constraint = tmp_path / "constraint.txt"
-        source = Path(os.environ.get("RTBRIDGE_WHEEL") or ROOT)
-        constraint.write_text(f"rtbridge @ {source.as_uri()}\n")
         strange = ("FLASK_", "DJANGO_", "RTBRIDGE_", "PYTEST", "PYTHONPATH", "VIRTUAL_ENV", "MAKE")
         env = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
         env["PATH"] = os.pathsep.join([str(shims), str(Path(sys.executable).parent), env["PATH"]])
-        env["PIP_CONSTRAINT"] = str(constraint)
+        # pip takes what it finds in a folder before the same version from an index.
+        env["PIP_FIND_LINKS"] = " ".join([str(wheels), env.get("PIP_FIND_LINKS", "")])
+        env["PIP_CONSTRAINT"] = str(wheels / "constraint.txt")
         env["PYTHONUNBUFFERED"] = "1"
         self.env = env
         self.terminal = Terminal(self.folder, env)
@@ -66,9 +66,23 @@ class Stage:
         return next((port for port in self._ports.values() if str(port) in command), None)
 
 
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with our wheel, for pages that install it, and the constraint to take that one."""
+    folder = tmp_path_factory.mktemp("wheels")
+    if wheel := os.environ.get("RTBRIDGE_WHEEL"):
+        shutil.copy(wheel, folder)
+    else:
+        pip_wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
+        subprocess.run(pip_wheel, check=True, timeout=100)
+    (wheel_file,) = folder.glob("*.whl")
+    (folder / "constraint.txt").write_text(f"rtbridge=={wheel_file.name.split('-')[1]}\n")
+    return folder
+
+
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path)
+def stage(tmp_path: Path, wheels: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path, wheels)
     yield stage
     stage.terminal.close()
 
