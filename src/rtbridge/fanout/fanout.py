@@ -245,9 +245,8 @@ class Fanout:
             self._absorb(tail, found)
         self._mark(watched)
         if isinstance(found, Page) and found.more:
-            self._loop.call_soon(
-                self._repair, watched
-            )  # not at once: that could nest as deep as there are pages
+            # Not at once: where the bus does not block, that would nest as deep as there are pages.
+            self._loop.call_soon(self._repair, watched, tail)
         else:
             self._go_live(watched, tail, superfluous)
 
