@@ -47,6 +47,11 @@ class EventStream:
         self._waiting = True
         self.due()
 
+    def hang_up(self) -> None:
+        """The client is gone: end the response. In the turn."""
+        self.close()
+        self.due()
+
     def close(self) -> None:
         """The response is over, whoever ended it. In the turn; idempotent."""
         self._ended = True

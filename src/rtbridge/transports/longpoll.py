@@ -30,10 +30,11 @@ class LongPoll(ShortPoll):
         self._timer: Timer | None = None
 
     def start(self, commands: Iterable[object]) -> None:
-        self._timer = self._services.loop.call_later(self._wait, self._expire)
+        self._timer = self._services.loop.call_later(self._wait, self.hurry)
         super().start(commands)
 
-    def _expire(self) -> None:
+    def hurry(self) -> None:
+        """Answer now, with what there is. In the turn."""
         self._expired = True
         self.due()
 

@@ -179,9 +179,10 @@ class ChannelPoll(_Reader):
             return
         self._join()
         if self._timer is None:
-            self._timer = self._services.loop.call_later(self._question.wait, self._expire)
+            self._timer = self._services.loop.call_later(self._question.wait, self.hurry)
 
-    def _expire(self) -> None:
+    def hurry(self) -> None:
+        """Answer now, with what there is. In the turn."""
         self._expired = True
         self.news(self._question.channel)
 
@@ -229,6 +230,13 @@ class ChannelStream(_Reader):
         self._flush()
         if self._waiting:
             self.news(self._question.channel)
+
+    def hang_up(self) -> None:
+        """The client is gone: end the response. In the turn."""
+        self.close()
+        if self._waiting:
+            self._waiting = False
+            self._carrier.finish(None)
 
     def close(self) -> None:
         """The response is over. In the turn; idempotent."""

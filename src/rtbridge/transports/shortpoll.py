@@ -46,6 +46,9 @@ class ShortPoll:
         """Begin to carry out the decoded commands. In the turn."""
         self._session.receive(commands)
 
+    def hurry(self) -> None:
+        """A short poll hurries anyway."""
+
     def abort(self) -> None:
         """Nobody waits for the answer any more. In the turn."""
         if not self._done:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 from rtbridge.config import Limits
@@ -48,35 +47,32 @@ class RequestCarrier:
 
 
 class Parking:
-    """Places for requests that wait: `with parking.place(environ) as parked:`; not parked means: answer at once."""
+    """Places for requests that wait. Who gets none is answered at once."""
 
     def __init__(self, loop: Loop, limits: Limits) -> None:
         self._loop = loop
         self._limits = limits
         self._parked = 0
 
-    def place(self, environ: Mapping[str, Any]) -> Place:
-        return Place(self, environ)
-
     def may_ever_park(self, environ: Mapping[str, Any]) -> bool:
         """Whether this server can hold a request at all: not if it has one thread for everybody."""
         return self._loop.name != "threads" or bool(environ.get("wsgi.multithread"))
 
-    def take(self, environ: Mapping[str, Any]) -> bool:
+    def take(self, environ: Mapping[str, Any]) -> Place | None:
+        """A place for as long as it is not left, or None if there is no room. Call it on the thread that will wait."""
         if self._loop.name != "threads":
-            return True
+            return Place(_nothing)
         if not environ.get("wsgi.multithread"):
-            return False
+            return None
         with self._loop.turn():
             if self._parked >= self._room():
-                return False
+                return None
             self._parked += 1
-            return True
+        return Place(self._give_back)
 
-    def give_back(self) -> None:
-        if self._loop.name == "threads":
-            with self._loop.turn():
-                self._parked -= 1
+    def _give_back(self) -> None:
+        with self._loop.turn():
+            self._parked -= 1
 
     def _room(self) -> int:
         """Most threads that may be parked: a share of the pool as far as it has shown itself."""
@@ -86,25 +82,26 @@ class Parking:
         return min(self._limits.parked_max, max(1, int(pool * self._limits.parked_share)))
 
 
-class Place(AbstractContextManager[bool]):
-    """One place, held for as long as the `with` lasts; it may also be kept beyond it with `keep`."""
+class Place:
+    """One place. `leave` it once the wait is over; as a context manager it is left at the end."""
 
-    def __init__(self, parking: Parking, environ: Mapping[str, Any]) -> None:
-        self._parking = parking
-        self._environ = environ
-        self._taken = False
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back = give_back
 
-    def __enter__(self) -> bool:
-        self._taken = self._parking.take(self._environ)
-        return self._taken
+    def leave(self) -> None:
+        """Idempotent."""
+        give_back, self._give_back = self._give_back, _nothing
+        give_back()
+
+    def __enter__(self) -> Place:
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.leave()
 
-    def leave(self) -> None:
-        if self._taken:
-            self._taken = False
-            self._parking.give_back()
+
+def _nothing() -> None:
+    pass
 
 
 def _pool_size(thread_name: str) -> int | None:

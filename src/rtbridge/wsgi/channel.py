@@ -18,7 +18,8 @@ from rtbridge.session.services import Services
 from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
 from rtbridge.wsgi.carrier import Parking, RequestCarrier
 from rtbridge.wsgi.http import Request, Response
-from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody, next_piece
+from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody
+from rtbridge.wsgi.waiting import carry_poll
 
 _RECENT = 20  # publications sent to who asks without a position
 _TOKEN = "Rtbridge-Token"
@@ -95,14 +96,18 @@ def _poll(
     request: Request, services: Services, parking: Parking, question: Question, extra: list[tuple[str, str]]
 ) -> Response:
     codec = _codec(request)
+    environ = request.environ
     carrier = RequestCarrier(services.loop)
-    place = parking.place(request.environ)
+    place = parking.take(environ) if question.wait > 0 else None
     advice: list[tuple[str, str]] = []
-    if question.wait > 0 and not place.__enter__():
+    if question.wait > 0 and place is None:
         question = Question(question.channel, question.declaration, question.after, question.recent)
         advice = [("Retry-After", f"{services.limits.poll_interval:g}")]
-    with place if question.wait > 0 else _free():
-        answer = _carried(services, carrier, ChannelPoll(services, question, codec, carrier))
+    poll = ChannelPoll(services, question, codec, carrier)
+    answer = carry_poll(services.loop, environ, carrier, poll, poll.start, place)
+    if isinstance(answer, BusError):
+        raise answer
+    assert isinstance(answer, ChannelAnswer)
     etag = _etag(answer, codec)
     headers = [
         ("Content-Type", codec.content_type),
@@ -133,52 +138,24 @@ def _caching(question: Question) -> str:
     return f"public, max-age={max(1, int(every))}"
 
 
-def _carried(services: Services, carrier: RequestCarrier, poll: ChannelPoll) -> ChannelAnswer:
-    answer: ChannelAnswer | BusError | None = None
-    try:
-        with services.loop.turn():
-            poll.start()
-        answer = carrier.carry()
-    finally:
-        if answer is None:
-            with services.loop.turn():
-                poll.abort()
-    if isinstance(answer, BusError):
-        raise answer
-    assert answer is not None
-    return answer
-
-
 def _stream(
     request: Request, services: Services, parking: Parking, question: Question, extra: list[tuple[str, str]]
 ) -> Response:
-    place = parking.place(request.environ)
-    impossible = "eventstream" not in request.environ["rtbridge.offers"]
-    if impossible or _beyond(question.declaration, "eventstream") or not place.__enter__():
+    possible = "eventstream" in request.environ["rtbridge.offers"]
+    place = (
+        parking.take(request.environ)
+        if possible and not _beyond(question.declaration, "eventstream")
+        else None
+    )
+    if place is None:
         raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "no event stream for this channel here and now")
     carrier = RequestCarrier(services.loop)
     stream = ChannelStream(services, question, carrier)
     with services.loop.turn():
         stream.start()
-    body = StreamBody(services.loop, stream, carrier, place.leave)
-    try:
-        # The first piece decides whether this becomes a stream at all or an error.
-        first = next_piece(services.loop, stream, carrier)
-    except BaseException:
-        body.close()
-        raise
-    if not isinstance(first, bytes):
-        body.close()
-        raise first or BusError("the stream ended before it began")
-    started = StreamBody(services.loop, stream, carrier, place.leave, first)
-    return Response(200, [*STREAM_HEADERS, *extra], started)
-
-
-class _free:
-    """No place to give back."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
+    body = StreamBody(services.loop, request.environ, stream, carrier, place)
+    # The first piece decides whether this becomes a stream at all or an error.
+    first = body.fetch_first()
+    if isinstance(first, BusError):
+        raise first
+    return Response(200, [*STREAM_HEADERS, *extra], body)

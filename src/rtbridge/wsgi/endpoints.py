@@ -27,6 +27,7 @@ from rtbridge.wsgi.channel import channel_answer
 from rtbridge.wsgi.files import client_file
 from rtbridge.wsgi.http import Request, Response, error_response
 from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody
+from rtbridge.wsgi.waiting import carry_poll
 
 _log = logging.getLogger("rtbridge")
 _PRIVATE = ("Cache-Control", "private, no-store")
@@ -46,20 +47,27 @@ class Endpoints:
             file = client_file(request) if request.method in ("GET", "HEAD") else None
             return file if file is not None else self._answer(request)
         except ProtocolError as error:
-            return self._with_cors(request, error_response(error))
+            return self._failure(request, error)
         except BusError as error:
-            unavailable = ProtocolError(ErrorCode.UNAVAILABLE, str(error))
-            return self._with_cors(request, error_response(unavailable))
+            return self._failure(request, ProtocolError(ErrorCode.UNAVAILABLE, str(error)))
         except Exception:
             _log.exception("answering %s %s failed", request.method, request.path)
-            return error_response(ProtocolError(ErrorCode.FAILED, "the server failed; its log says why"))
+            return self._failure(
+                request, ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+            )
+
+    def _failure(self, request: Request, error: ProtocolError) -> Response:
+        if request.environ.get("wsgi.websocket") is not None:
+            # The server answered 101 before we were asked: all that is left is a close code.
+            sockets.refuse(request.environ, error)
+            return Response(taken=True)
+        extra = {"Allow": ", ".join(error.allowed)} if isinstance(error, WrongMethod) else None
+        return self._with_cors(request, error_response(error, extra))
 
     def _answer(self, request: Request) -> Response:
         handler = self._route(request)
         refused = self._bridge.origins.check(request.method, request.environ)
         if refused is not None:
-            if request.environ.get("wsgi.websocket") is not None:
-                return self._refuse_upgraded(request, refused)
             raise ProtocolError(ErrorCode.FORBIDDEN_ORIGIN, refused)
         if request.method == "OPTIONS":
             return self._with_cors(request, Response(204))
@@ -120,22 +128,22 @@ class Endpoints:
         answer_codec = _accepted(request, codec)
         environ = request.environ
         carrier = RequestCarrier(services.loop)
-        with parking.place(environ) if wait > 0 and "longpoll" in offers else _nowhere() as parked:
-            poll: ShortPoll
-            if parked:
-                poll = LongPoll(services, environ, answer_codec, carrier, min(wait, limits.poll_wait))
-            else:
-                advice = limits.poll_interval if wait > 0 else None
-                poll = ShortPoll(services, environ, answer_codec, carrier, advice)
-            services.metrics.add("polls")
-            body = _carried(services, carrier, poll, commands)
+        services.metrics.add("polls")
+        place = parking.take(environ) if wait > 0 and "longpoll" in offers else None
+        poll: ShortPoll
+        if place is not None:
+            poll = LongPoll(services, environ, answer_codec, carrier, min(wait, limits.poll_wait))
+        else:
+            advice = limits.poll_interval if wait > 0 else None
+            poll = ShortPoll(services, environ, answer_codec, carrier, advice)
+        body = carry_poll(services.loop, environ, carrier, poll, lambda: poll.start(commands), place)
         return Response(200, [("Content-Type", answer_codec.content_type), _PRIVATE], body)
 
     def _stream(
         self, request: Request, services: Services, parking: Parking, commands: Sequence[object]
     ) -> Response:
-        place = parking.place(request.environ)
-        if "eventstream" not in request.environ["rtbridge.offers"] or not place.__enter__():
+        place = parking.take(request.environ) if "eventstream" in request.environ["rtbridge.offers"] else None
+        if place is None:
             raise ProtocolError(
                 ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for event streams now"
             )
@@ -145,7 +153,8 @@ class Endpoints:
         stream = EventStream(services, request.environ, codec, carrier)
         with services.loop.turn():
             stream.start(commands)
-        return Response(200, STREAM_HEADERS, StreamBody(services.loop, stream, carrier, place.leave))
+        body = StreamBody(services.loop, request.environ, stream, carrier, place)
+        return Response(200, STREAM_HEADERS, body)
 
     # -- GET /rt/ws ---------------------------------------------------------------------------------------
 
@@ -166,11 +175,10 @@ class Endpoints:
                 refusal.headers.append(("Sec-WebSocket-Version", "13"))
                 return refusal
             accept = ""
-        with parking.place(environ) as parked:
-            if not parked:
-                raise ProtocolError(
-                    ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for WebSockets now"
-                )
+        place = parking.take(environ)
+        if place is None:
+            raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for WebSockets now")
+        with place:
             carrier = RequestCarrier(services.loop)
             sock, early = sockets.take(environ)
             if not upgraded:
@@ -206,12 +214,6 @@ class Endpoints:
             with services.loop.turn():
                 websocket.abandon()
 
-    def _refuse_upgraded(self, request: Request, why: str) -> Response:
-        """The server answered 101 before we were asked: all that is left is a close code."""
-        sock, _ = sockets.take(request.environ)
-        sockets.refuse(sock, why)
-        return Response(taken=True)
-
 
 class WrongMethod(ProtocolError):
     """The resource exists, for other methods."""
@@ -221,33 +223,6 @@ class WrongMethod(ProtocolError):
             ErrorCode.WRONG_METHOD, f"{method[:20]} is not for this resource; it takes {', '.join(allowed)}"
         )
         self.allowed = allowed
-
-
-class _nowhere:
-    """A place that is none."""
-
-    def __enter__(self) -> bool:
-        return False
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _carried(
-    services: Services, carrier: RequestCarrier, poll: ShortPoll, commands: Sequence[object]
-) -> bytes:
-    """Start a poll and carry it to its answer."""
-    done = False
-    try:
-        with services.loop.turn():
-            poll.start(commands)
-        body = carrier.carry()
-        done = True
-        return body if isinstance(body, bytes) else b""
-    finally:
-        if not done:
-            with services.loop.turn():
-                poll.abort()
 
 
 def _read_poll(codec: Codec, body: bytes, max_commands: int) -> PollRequest:

@@ -13,9 +13,11 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from rtbridge.protocol.codes import DisconnectCode
+from rtbridge.errors import ProtocolError
+from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.frames import close_frame
 
 _DEPTH = 6  # how many readers may be wrapped around each other
@@ -137,9 +139,21 @@ def send_now(sock: socket.socket, data: bytes) -> None:
         sock.send(data)
 
 
-def refuse(sock: socket.socket, why: str) -> None:
-    """Close an already upgraded connection with the code for a forbidden origin."""
-    send_now(sock, close_frame(DisconnectCode.FORBIDDEN_ORIGIN, why))
+def refuse(environ: Mapping[str, Any], error: ProtocolError) -> None:
+    """Close an already upgraded connection with the disconnect code that says what the error would have said."""
+    sock, _ = take(environ)
+    code = _AS_DISCONNECT.get(ErrorCode(error.code), DisconnectCode.BAD_MESSAGE)
+    send_now(sock, close_frame(code, error.message))
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
+
+
+_AS_DISCONNECT = MappingProxyType(
+    {
+        ErrorCode.FORBIDDEN_ORIGIN: DisconnectCode.FORBIDDEN_ORIGIN,
+        ErrorCode.TRANSPORT_UNAVAILABLE: DisconnectCode.TRANSPORT_REFUSED,
+        ErrorCode.UNAVAILABLE: DisconnectCode.OVERLOADED,
+        ErrorCode.FAILED: DisconnectCode.FAILED,
+    }
+)

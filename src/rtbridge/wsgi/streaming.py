@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from rtbridge.errors import BusError
 from rtbridge.runtime import Loop
-from rtbridge.wsgi.carrier import RequestCarrier
+from rtbridge.wsgi.carrier import Place, RequestCarrier
+from rtbridge.wsgi.departure import Departure
 
 STREAM_HEADERS = [
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -17,53 +18,48 @@ STREAM_HEADERS = [
 
 
 class Stream(Protocol):
-    """What a streaming transport is to its body. Both are called in the turn."""
+    """What a streaming transport is to its body. All are called in the turn."""
 
     def ready(self) -> None: ...
+
+    def hang_up(self) -> None: ...
 
     def close(self) -> None: ...
 
 
 class StreamBody:
-    """Iterates the pieces of a stream. While the server is still writing one piece, the next is not gathered.
-
-    Args:
-        left: called once when it is over.
-        first: a piece that was fetched before the response began.
-    """
+    """Iterates the pieces of a stream. While the server is still writing one piece, the next is not gathered."""
 
     def __init__(
-        self,
-        loop: Loop,
-        stream: Stream,
-        carrier: RequestCarrier,
-        left: Callable[[], None],
-        first: bytes = b"",
+        self, loop: Loop, environ: Mapping[str, Any], stream: Stream, carrier: RequestCarrier, place: Place
     ) -> None:
         self._loop = loop
         self._stream = stream
         self._carrier = carrier
-        self._left = left
-        self._first = first
+        self._place = place
+        self._first = b""
         self._over = False
+        with loop.turn():
+            self._departure = Departure(loop, environ, stream.hang_up)
+
+    def fetch_first(self) -> BusError | None:
+        """Wait for the first piece before the response begins; the bus's error if there will be none."""
+        piece = self._next()
+        if isinstance(piece, bytes):
+            self._first = piece
+        return piece if isinstance(piece, BusError) else None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        if self._over:
-            raise StopIteration
-        try:
-            piece = next_piece(self._loop, self._stream, self._carrier)
-        except BaseException:
-            self.close()
-            raise
-        if isinstance(piece, bytes):
+        piece: object = self._first
+        if piece:
+            self._first = b""
+        elif not self._over:
+            piece = self._next()
+        if isinstance(piece, bytes) and piece:
             return piece
-        self.close()
         raise StopIteration
 
     def close(self) -> None:
@@ -71,13 +67,18 @@ class StreamBody:
         if not self._over:
             self._over = True
             with self._loop.turn():
+                self._departure.close()
                 self._stream.close()
-            self._left()
+            self._place.leave()
 
-
-def next_piece(loop: Loop, stream: Stream, carrier: RequestCarrier) -> bytes | BusError | None:
-    """Wait for the next piece of a stream; None at its end."""
-    with loop.turn():
-        stream.ready()
-    piece: bytes | BusError | None = carrier.carry()
-    return piece
+    def _next(self) -> object:
+        try:
+            with self._loop.turn():
+                self._stream.ready()
+            piece: object = self._carrier.carry()
+        except BaseException:
+            self.close()
+            raise
+        if not isinstance(piece, bytes):
+            self.close()
+        return piece

@@ -1,0 +1,53 @@
+"""Carrying a poll to its answer, and leaving nothing behind however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from rtbridge.runtime import Loop
+from rtbridge.wsgi.carrier import Place, RequestCarrier
+from rtbridge.wsgi.departure import Departure
+
+
+class Poll(Protocol):
+    """What carrying needs of a poll; both in the turn."""
+
+    def hurry(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+_NO_ANSWER = object()
+
+
+def carry_poll(
+    loop: Loop,
+    environ: Mapping[str, Any],
+    carrier: RequestCarrier,
+    poll: Poll,
+    start: Callable[[], None],
+    place: Place | None,
+) -> Any:
+    """Start a poll and carry it to its answer.
+
+    Args:
+        place: where it may park. A parked poll whose client leaves is answered at once, which frees the place.
+    """
+    departure: Departure | None = None
+    answer: object = _NO_ANSWER
+    try:
+        with loop.turn():
+            start()
+            if place is not None:
+                departure = Departure(loop, environ, poll.hurry)
+        answer = carrier.carry()
+        return answer
+    finally:
+        with loop.turn():
+            if departure is not None:
+                departure.close()
+            if answer is _NO_ANSWER:
+                poll.abort()
+        if place is not None:
+            place.leave()
