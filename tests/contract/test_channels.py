@@ -16,7 +16,7 @@ from rtbridge.contract.calls import CallDeclaration
 from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.contract.context import Context
 from rtbridge.contract.registry import Registry
-from rtbridge.errors import DataError, DeclarationError, Refused
+from rtbridge.errors import DeclarationError, Refused
 
 CTX = Context(client_id="c-1", user_id="7", environ={}, transport="longpoll", load_user=lambda: "ann")
 
@@ -45,13 +45,6 @@ def test_keep() -> None:
     for wrong in ("forever", 200, True):
         with pytest.raises(DeclarationError, match="keep must be"):
             photos(keep=wrong)
-
-
-def test_binding() -> None:
-    bound = photos()(group_id=7)
-    assert (bound.name, str(bound), bound.params) == ("groups/7/photos", "groups/7/photos", {"group_id": 7})
-    with pytest.raises(ValueError, match="group_id"):
-        photos()(group="7")
 
 
 @pytest.mark.parametrize(
@@ -115,29 +108,6 @@ def test_authorize_may_raise() -> None:
         channel.authorize(refuse)
 
 
-def test_snapshot() -> None:
-    channel = photos()
-    assert channel.has_snapshot is False
-    with pytest.raises(DeclarationError, match="no snapshot"):
-        channel.take_snapshot(CTX, {"group_id": 7})
-
-    @channel.snapshot
-    def newest(ctx: Context, group_id: int) -> list[Photo]:
-        return [Photo(group_id)]
-
-    assert channel.has_snapshot is True
-    assert channel.take_snapshot(CTX, {"group_id": 7}) == b'[{"id":7}]'
-    with pytest.raises(DeclarationError, match="already"):
-        channel.snapshot(newest)
-
-
-def test_a_snapshot_must_have_a_json_form() -> None:
-    channel = photos()
-    channel.snapshot(lambda ctx, group_id: object())
-    with pytest.raises(DataError, match="snapshot of channel"):
-        channel.take_snapshot(CTX, {"group_id": 7})
-
-
 async def _later(ctx: Any, group_id: int) -> bool:
     return False
 
@@ -159,8 +129,6 @@ async def _later(ctx: Any, group_id: int) -> bool:
 def test_hooks_take_the_pattern_s_parameters(function: Any) -> None:
     with pytest.raises(DeclarationError, match="authorize of channel"):
         photos().authorize(function)
-    with pytest.raises(DeclarationError, match="snapshot of channel"):
-        photos().snapshot(function)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Channel(ChannelDeclaration):
         super().__init__(pattern, type_, **options)
         self._publisher = publisher
 
-    def __call__(self, /, **params: object) -> OneChannel:  # type: ignore[override]
+    def __call__(self, /, **params: object) -> OneChannel:
         """The channel with these parameters.
 
         Raises:

@@ -1,8 +1,7 @@
 """Channel declarations: what a channel is called, what travels in it, what it keeps, and who may follow it.
 
-One declaration stands for all channels of its pattern; given parameters it is one of them
-(`photos(group_id=7)`). A channel is closed until its author opens it, either with `public=True` or with an
-authorize function.
+One declaration stands for all channels of its pattern. A channel is closed until its author opens it, either
+with `public=True` or with an authorize function.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from rtbridge.bus.contract import LATEST, VOLATILE, History, Keep
@@ -63,17 +61,11 @@ class ChannelDeclaration:
         self.transport = transport
         self.every = float((limits or Limits()).poll_interval if every is None else every)
         self._authorize: Callable[..., object] | None = None
-        self._snapshot: Callable[..., object] | None = None
-        self._snapshot_schema = Schema(Any, f"snapshot of {self.what}")
         self._warned = False
         self._check_transport()
 
     def __repr__(self) -> str:
         return f"<{self.what}>"
-
-    def __call__(self, /, **params: object) -> BoundChannel:
-        """The channel with these parameters. Raises ValueError naming the parameter that is wrong."""
-        return BoundChannel(self, self.pattern.fill(**params), params)
 
     def authorize(self, function: Hook) -> Hook:
         """A decorator for who may follow: `function(ctx, **params)` returns whether, or raises `Refused`.
@@ -92,23 +84,6 @@ class ChannelDeclaration:
         self._authorize = function
         return function
 
-    def snapshot(self, function: Hook) -> Hook:
-        """Declare where the present state comes from: `function(ctx, **params)` returns it. A decorator.
-
-        Raises:
-            DeclarationError: the channel has one already, or the parameters are not the pattern's.
-        """
-        if self._snapshot is not None:
-            raise DeclarationError(f"{self.what} has a snapshot function already")
-        self._check_hook(function, f"snapshot of {self.what}")
-        self._snapshot = function
-        return function
-
-    @property
-    def has_snapshot(self) -> bool:
-        """Whether `take_snapshot` can be asked."""
-        return self._snapshot is not None
-
     def may_follow(self, ctx: Context, params: Mapping[str, object]) -> bool:
         """Whether `ctx` may follow the channel with `params`. Runs the author's code, so may raise anything.
 
@@ -121,17 +96,6 @@ class ChannelDeclaration:
             self._warn_closed()
             return False
         return bool(self._authorize(ctx, **params))
-
-    def take_snapshot(self, ctx: Context, params: Mapping[str, object]) -> bytes:
-        """Canonical bytes of the present state. Runs the author's code, so it may raise anything.
-
-        Raises:
-            DeclarationError: no snapshot function was declared.
-            DataError: what it returned has no JSON form.
-        """
-        if self._snapshot is None:
-            raise DeclarationError(f"{self.what} has no snapshot function")
-        return self._snapshot_schema.dump(self._snapshot(ctx, **params))
 
     def _check_transport(self) -> None:
         if self.transport is not None and self.transport not in TRANSPORTS:
@@ -164,18 +128,6 @@ class ChannelDeclaration:
                 " declare one with @channel.authorize, or public=True if everyone may read it",
                 self.what,
             )
-
-
-@dataclass(frozen=True, slots=True)
-class BoundChannel:
-    """One channel: a declaration with its parameters filled in."""
-
-    declaration: ChannelDeclaration
-    name: str
-    params: Mapping[str, object]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def _keep(keep: object, what: str) -> Keep:
