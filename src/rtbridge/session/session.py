@@ -140,6 +140,9 @@ class Session:
             if chunk is not None:
                 out.append(chunk)
                 left -= len(chunk)
+        # A bus that does not block gives its pages at once: they belong to this answer, a poll has no other.
+        out += self._replies
+        self._replies = []
         return out
 
     def _pull(self, channel: str, max_bytes: int) -> bytes | None:
@@ -200,6 +203,7 @@ class Session:
                     page_on(wire, subscription.channel, found.position, found.publications, found.more)
                 )
                 self.services.metrics.add("deliveries", len(found.publications))
+            self.more = self.more or found.more
             moved = found.position != subscription.position
             subscription.position = found.position
             if moved:

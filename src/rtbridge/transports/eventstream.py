@@ -86,9 +86,13 @@ class EventStream:
         if pieces:
             self._waiting = False
             self._carrier.finish(b"".join(pieces))
-        elif self._ended:
+        elif self._ended or self._is_idle():
             self._waiting = False
             self._carrier.finish(None)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing can ever come: hello failed, and no other command can follow on a stream."""
+        return self._session.at_rest and self._session.identity is None
 
     def _ping(self) -> None:
         self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
