@@ -180,28 +180,23 @@ class Bridge:
 
     # -- publishing ---------------------------------------------------------------------------------------
 
-    def publish(
-        self,
-        declaration: ChannelDeclaration | str,
-        name: object,
-        value: object = None,
-        key: str | None = None,
-    ) -> Published:
-        """Publish by name: `rt.publish("groups/7/photos", photo)`. Most code rather holds the channel: see
-        `OneChannel.publish`.
+    def publish(self, channel: str, value: object, *, key: str | None = None) -> Published:
+        """Publish by name: `rt.publish("groups/7/photos", photo)`. Most code holds the channel: `OneChannel.publish`.
 
         Raises:
             DeclarationError: no such channel was declared.
             DataError: the value does not fit.
             BusUnavailable: the bus is out of reach.
         """
-        if isinstance(declaration, str):
-            found = self.registry.channel_for(declaration)
-            if found is None:
-                raise DeclarationError(f"no channel is declared for {declaration!r}")
-            channel, value, declaration = declaration, name, found[0]
-        else:
-            channel = str(name)
+        found = self.registry.channel_for(channel)
+        if found is None:
+            raise DeclarationError(f"no channel is declared for {channel!r}")
+        return self.publish_to(found[0], channel, value, key)
+
+    def publish_to(
+        self, declaration: ChannelDeclaration, channel: str, value: object, key: str | None
+    ) -> Published:
+        """Publish to a channel of a declaration; what `OneChannel.publish` calls."""
         data = declaration.schema.dump(value)
         if len(data) > self.limits.max_publication:
             raise DataError(

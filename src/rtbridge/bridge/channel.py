@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rtbridge.contract.channels import ChannelDeclaration
@@ -12,8 +12,8 @@ from rtbridge.protocol.positions import Position
 class Publisher(Protocol):
     """What a channel needs of its bridge."""
 
-    def publish(
-        self, declaration: ChannelDeclaration, name: str, value: object, key: str | None
+    def publish_to(
+        self, declaration: ChannelDeclaration, channel: str, value: object, key: str | None
     ) -> Published: ...
 
     def position(self, name: str) -> Position: ...
@@ -71,7 +71,7 @@ class OneChannel:
             DataError: the value does not fit the declaration, or is over `limits.max_publication`.
             BusUnavailable: the bus is out of reach.
         """
-        return self._publisher.publish(self._declaration, self.name, value, key)
+        return self._publisher.publish_to(self._declaration, self.name, value, key)
 
     def position(self) -> Position:
         """The channel's position now. Read it *before* the data a page is rendered from, and subscribe from
@@ -105,6 +105,3 @@ class Channel(ChannelDeclaration):
     def position(self) -> Position:
         """The position of a channel without parameters; see `OneChannel.position`."""
         return self().position()
-
-
-Authenticate = Callable[[Mapping[str, Any]], object]
