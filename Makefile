@@ -18,10 +18,9 @@ demo-flask:      ## the Flask auction
 	@$(SETUP) demo
 	@.venv/bin/python examples/flask_demo/run.py
 
-test:            ## every fast test, against the built wheel; ARGS="-k word" goes to pytest
+test:            ## every fast test, against the built wheel; ARGS="-k word" asks pytest for some
 	@$(SETUP) system test node
-	@tools/npm.sh test
-	$(WHEEL) .venv/bin/pytest $(ARGS)
+	@status=0; $(if $(ARGS),,tools/npm.sh test || status=1;) $(WHEEL) .venv/bin/pytest $(ARGS) || status=1; exit $$status
 
 test-slow:       ## chaos, simulations, browsers
 	@$(SETUP) system test node

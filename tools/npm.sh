@@ -7,4 +7,5 @@ if ! command -v npm >/dev/null; then
     [ "${CI:-}" != true ]
     exit
 fi
+export NODE_OPTIONS="${NODE_OPTIONS:-} --test-reporter=spec"
 exec npm run --silent "$1"
