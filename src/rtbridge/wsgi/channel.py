@@ -117,7 +117,7 @@ def _poll(
         *extra,
         *advice,
     ]
-    if request.header("If-None-Match") == etag:
+    if request.has(etag):
         return Response(304, headers)
     return Response(200, headers, answer.body)
 

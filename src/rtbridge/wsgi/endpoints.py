@@ -44,7 +44,9 @@ class Endpoints:
     def answer(self, request: Request) -> Response:
         """The response to a request; whatever goes wrong becomes one of the documented errors."""
         try:
-            file = client_file(request) if request.method in ("GET", "HEAD") else None
+            file = client_file(request)
+            if file is not None and request.method not in ("GET", "HEAD"):
+                raise WrongMethod(request.method, ("GET", "HEAD"))
             return file if file is not None else self._answer(request)
         except ProtocolError as error:
             return self._failure(request, error)

@@ -37,7 +37,7 @@ def client_file(request: Request) -> Response | None:
         ("Cross-Origin-Resource-Policy", "cross-origin"),
         ("Access-Control-Allow-Origin", "*"),
     ]
-    if request.header("If-None-Match") == file.etag:
+    if request.has(file.etag):
         return Response(304, headers)
     if "gzip" in (request.header("Accept-Encoding") or ""):
         return Response(200, [*headers, ("Content-Encoding", "gzip")], file.packed)

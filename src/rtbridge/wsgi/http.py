@@ -51,6 +51,14 @@ class Request:
         accept = self.header("Accept") or ""
         return any(part.split(";", 1)[0].strip().lower() == content_type for part in accept.split(","))
 
+    def has(self, etag: str) -> bool:
+        """Whether the client has this ETag's answer already, by its `If-None-Match`.
+
+        Compared weakly, as that header is (RFC 9110, 13.1.2): a proxy that compresses an answer weakens its ETag.
+        """
+        named = [each.strip().removeprefix("W/") for each in (self.header("If-None-Match") or "").split(",")]
+        return etag in named or "*" in named
+
     def query(self, name: str) -> str | None:
         """The last value of a query parameter, or None."""
         if self._query is None:

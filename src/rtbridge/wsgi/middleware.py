@@ -55,12 +55,17 @@ def _send(response: Response, environ: dict[str, Any], start_response: StartResp
         if environ.get("wsgi.websocket") is not None:
             return []
         raise connection_is_ours()
-    headers = response.headers
-    body = response.body
-    if isinstance(body, bytes):
-        if response.status != 304:
-            headers = [*headers, ("Content-Length", str(len(body)))]
-        start_response(response.status_line, headers)
-        return [] if environ.get("REQUEST_METHOD") == "HEAD" or response.status == 304 else [body]
+    headers, body = response.headers, response.body
+    if response.status in (204, 304):
+        headers = [(name, value) for name, value in headers if name != "Content-Type"]
+    elif isinstance(body, bytes):
+        headers = [*headers, ("Content-Length", str(len(body)))]
     start_response(response.status_line, headers)
+    if isinstance(body, bytes):
+        return [body] if body and environ.get("REQUEST_METHOD") != "HEAD" else []
+    if environ.get("REQUEST_METHOD") == "HEAD":
+        close = getattr(body, "close", None)  # of a stream that nobody will read
+        if close is not None:
+            close()
+        return []
     return body
