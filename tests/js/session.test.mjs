@@ -318,7 +318,7 @@ test("close() ends everything", async () => {
     assert.equal((await sent).error.code, 300);
     assert.equal((await unsent).error.code, 200);
     assert.equal((await outcome(rt.call("never"))).error.code, 200);
-    assert.deepEqual(happened("end"), [{ reason: "closed", message: "closed by this page" }]);
+    assert.deepEqual(happened("end"), [{ channel: "photos", reason: "closed" }]);
     assert.equal(rt.subscribe("photos").position, undefined);
     rt.use("longpoll");
     await advance(60000);

@@ -12,52 +12,43 @@ import { isFinal, pause, read, request } from "./http.js";
 const WAIT = 25;
 
 /**
+ * Follow it for as long as anybody listens and `channel.apart` is this very limit.
+ *
  * @param {Surroundings} surroundings
  * @param {Session} session
  * @param {Channel} channel
  * @param {Limit} limit
- * @returns {() => void} stops following
  */
 export function followApart(surroundings, session, channel, limit) {
     const { env, codec } = surroundings;
     const { every = 5 } = limit;
     const short = limit.transport === "shortpoll";
-    const controller = new AbortController();
-    const { signal } = controller;
-    /** @type {unknown} */
-    let timer;
+    const wanted = () => channel.feeds.size && channel.apart === limit;
     let failures = 0;
 
     const ask = async () => {
+        if (!wanted()) return;
         const began = env.now();
-        const { position } = channel.cursor;
         /** @type {Record<string, string>} */
         const headers = { Accept: codec.type };
         if (!limit.public && session.token) headers["Rtbridge-Token"] = session.token;
         let delay;
         try {
-            const query = (position ? "after=" + position : "recent=" + (channel.recent ?? 0)) + (short ? "" : "&wait=" + WAIT);
-            const response = await request(surroundings, `channels/${channel.name}?${query}`, { headers, signal });
+            const path = `channels/${channel.name}?after=${channel.cursor.position}` + (short ? "" : "&wait=" + WAIT);
+            const response = await request(surroundings, path, { headers });
             const page = await read(response, codec);
-            if (signal.aborted) return;
-            const token = response.headers.get("Rtbridge-Token");
-            if (token) session.token = token;
+            if (!wanted()) return;
+            session.token = response.headers.get("Rtbridge-Token") ?? session.token;
             failures = 0;
             const hole = session.merge(channel, { ...page, type: "publications" });
             const parked = !short && (page.publications.length || env.now() - began > 1000);
             delay = pause(env, hole || page.more || parked, every);
         } catch (error) {
             const problem = /** @type {Problem} */ (error);
-            if (signal.aborted) return;
             if (isFinal(problem)) return session.refuse(channel, problem);
             delay = Math.max((problem.retryAfter ?? (short ? every : 0)) * 1000, backoff(env, failures++));
         }
-        timer = env.setTimeout(ask, delay);
+        env.setTimeout(ask, delay);
     };
-
-    timer = env.setTimeout(ask, short ? every * 1000 : 0);
-    return () => {
-        env.clearTimeout(timer);
-        controller.abort();
-    };
+    env.setTimeout(ask, short ? every * 1000 : 0);
 }

@@ -38,9 +38,9 @@ export interface FeedEvents<T> {
     snapshot: [data: any, { channel: string; position: string }];
     /** The subscription stands; again after every reconnect. */
     subscribed: [{ channel: string; position: string; keep: "history" | "latest" | "volatile" }];
-    error: [Problem];
+    error: [Problem & { channel: string }];
     /** Nothing more will come. */
-    end: [Problem];
+    end: [Problem & { channel: string }];
 }
 
 export interface Feed<T = any> {

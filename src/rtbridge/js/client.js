@@ -32,53 +32,32 @@ const HICCUP = 1500;
  */
 const rungsOf = transport => transport === "auto" ? RUNGS : /** @type {Rung[]} */ ([transport].flat());
 
-/**
- * The mount, with a slash at its end.
- * @param {string} [url]
- */
-function baseUrl(url) {
-    const own = import.meta.url; // unknown to some bundlers
-    return new URL(url ?? (own ? "." : "/rt/"), url || !own ? globalThis.location?.href : own).href.replace(/\/?$/, "/");
-}
-
 /** @param {import("./client.js").Options} options */
 export function connect({ url, transport = "auto", codec = "json", environment } = {}) {
     const env = { ...browser(), .../** @type {any} */ (environment) };
-    const base = baseUrl(url);
+    // The mount, with a slash at its end: this module is served from it, unless we are told otherwise.
+    const base = new URL(url ?? ".", url ? globalThis.location?.href : import.meta.url).href.replace(/\/?$/, "/");
     const surroundings = { env, base, codec: json };
     const { on, emit } = makeEvents();
     const listening = new AbortController();
 
-    /** @typedef {"connecting" | "online" | "offline" | "ended"} State */
-    /** @type {State} */
-    let state = "connecting";
-    /** @type {Rung | undefined} */
-    let shown;
+    /** As last told. @type {import("./client.js").Status} */
+    let status = { state: "connecting", transport: undefined };
     /** @type {unknown} */
     let waiting;
     let failing = false;
     let over = false;
-    let woken = false;
 
-    /** Something changed: see to it once, after the code that is running now. */
-    const changed = () => {
-        if (woken) return;
-        woken = true;
-        queueMicrotask(() => {
-            woken = false;
-            ladder.sync();
-        });
-    };
+    /** Something is to be sent: after the code that is running now, so that ten changes make one request. */
+    const changed = () => queueMicrotask(() => ladder.sync());
 
     const show = () => {
         env.clearTimeout(waiting);
         waiting = undefined;
+        const { state, transport } = status;
         const now = ladder.current?.rung;
-        /** @type {State} */
-        const next = over ? "ended" : now ? "online" : failing || !env.onLine() ? "offline" : "connecting";
-        if (next === state && (now === shown || !now)) return;
-        [state, shown] = [next, now];
-        emit("status", { state, transport: now });
+        status = { state: over ? "ended" : now ? "online" : failing || !env.onLine() ? "offline" : "connecting", transport: now };
+        if (state !== status.state || transport !== now) emit("status", status);
     };
 
     /** @param {boolean} fails */
@@ -123,10 +102,7 @@ export function connect({ url, transport = "auto", codec = "json", environment }
     listen("online", probe);
     listen("offline", probe);
     listen("pageshow", event => event.persisted && ladder.restart());
-    listen("visibilitychange", () => {
-        const { current } = ladder;
-        if (!env.hidden() && !(current && env.now() - current.heard < 5000)) probe();
-    });
+    listen("visibilitychange", () => env.hidden() || probe());
 
     return {
         subscribe: session.subscribe,
@@ -137,7 +113,7 @@ export function connect({ url, transport = "auto", codec = "json", environment }
         /** What carries us now, if anything does. */
         get transport() { return ladder.current?.rung; },
         /** As last told by "status". */
-        get state() { return state; },
+        get state() { return status.state; },
         /**
          * Change the transport; nothing is lost.
          * @param {string | string[]} name
@@ -147,7 +123,7 @@ export function connect({ url, transport = "auto", codec = "json", environment }
         close() {
             if (over) return;
             ladder.current?.send([{ type: "bye" }]);
-            finish({ reason: "closed", message: "closed by this page" });
+            finish({ reason: "closed" });
         },
     };
 }

@@ -13,35 +13,24 @@
  * @returns {string | undefined}
  */
 function tagOf(value) {
-    if (!value || typeof value !== "object" || Array.isArray(value)) return;
-    const keys = Object.keys(value);
-    if (keys.length === 1 && /^\$+bytes$/.test(keys[0])) return keys[0];
+    const [key, another] = value && typeof value === "object" ? Object.keys(value) : [];
+    if (another === undefined && /^\$+bytes$/.test(key)) return key;
 }
-
-/** @param {Uint8Array} bytes */
-function toBase64(bytes) {
-    let text = "";
-    for (const byte of bytes) text += String.fromCharCode(byte);
-    return btoa(text);
-}
-
-/** @param {string} text */
-const fromBase64 = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
 
 /** @type {Codec} */
 export const json = {
     name: "json",
     type: "application/json",
     encode: value => JSON.stringify(value, function (key, child) {
-        const raw = this[key]; // before any toJSON
-        if (raw instanceof ArrayBuffer) return { $bytes: toBase64(new Uint8Array(raw)) };
-        if (raw instanceof Uint8Array) return { $bytes: toBase64(raw) };
+        let raw = this[key]; // before any toJSON
+        if (raw instanceof ArrayBuffer) raw = new Uint8Array(raw);
+        if (raw instanceof Uint8Array) return { $bytes: btoa(raw.reduce((text, byte) => text + String.fromCharCode(byte), "")) };
         const tag = tagOf(child);
         return tag ? { ["$" + tag]: child[tag] } : child;
     }),
     decode: text => JSON.parse(text, (_, child) => {
         const tag = tagOf(child);
         if (!tag) return child;
-        return tag === "$bytes" ? fromBase64(child.$bytes) : { [tag.slice(1)]: child[tag] };
+        return tag === "$bytes" ? Uint8Array.from(atob(child.$bytes), letter => letter.charCodeAt(0)) : { [tag.slice(1)]: child[tag] };
     }),
 };

@@ -16,17 +16,14 @@ export function browser() {
     }
     return {
         WebSocket: page.WebSocket,
-        streams: !!(page.ReadableStream && page.TextDecoder),
+        streams: !!page.ReadableStream,
         storage,
         fetch: (url, init) => page.fetch(url, init),
         setTimeout: (callback, ms) => setTimeout(callback, ms),
         clearTimeout: timer => clearTimeout(/** @type {any} */ (timer)),
         now: () => Date.now(),
         random: () => page.crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32,
-        addEventListener(type, listener, signal) {
-            const target = type === "visibilitychange" ? page.document : page;
-            target?.addEventListener?.(type, listener, { signal });
-        },
+        addEventListener: (type, listener, signal) => page.addEventListener?.(type, listener, { signal }),
         onLine: () => page.navigator?.onLine !== false,
         hidden: () => !!page.document?.hidden,
     };

@@ -15,7 +15,7 @@ const HIDDEN_FACTOR = 4;
  * @returns {Promise<Response>} one that went well; otherwise it throws a `Problem`
  */
 export async function request({ env, base, codec }, path, init) {
-    const response = await env.fetch(base + path, { credentials: "same-origin", ...init });
+    const response = await env.fetch(base + path, init); // credentials: same-origin, as is the default
     if (response.ok) return response;
     /** @type {any} */
     let error = {};
@@ -24,7 +24,7 @@ export async function request({ env, base, codec }, path, init) {
     } catch {
         // Not from rtbridge: a proxy's page, for example.
     }
-    throw problemOf(error, +(response.headers.get("Retry-After") || NaN) || undefined);
+    throw problemOf(error, Number(response.headers.get("Retry-After")) || undefined);
 }
 
 /**
@@ -34,7 +34,7 @@ export async function request({ env, base, codec }, path, init) {
  * @returns {Promise<any>}
  */
 export async function read(response, codec) {
-    const packed = /msgpack/.test(response.headers.get("Content-Type") ?? "");
+    const packed = /msgpack/.test("" + response.headers.get("Content-Type"));
     return packed ? codec.decode(await response.arrayBuffer()) : json.decode(await response.text());
 }
 

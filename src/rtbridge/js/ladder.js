@@ -64,14 +64,17 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
     let lastTick = env.now();
     let over = false;
 
-    /** Better ones have less. @param {Rung} rung */
-    const depth = rung => RUNGS.indexOf(rung);
-
     const allowed = () => {
         const rungs = RUNGS.filter(rung => chosen.includes(rung) && offers.includes(rung)
             && (rung !== "websocket" || env.WebSocket) && (rung !== "eventstream" || env.streams));
         return rungs[0] ? rungs : /** @type {Rung[]} */ (["shortpoll"]);
     };
+
+    /**
+     * Better ones have less, those not allowed the most.
+     * @param {Rung} rung
+     */
+    const depth = rung => (allowed().indexOf(rung) + 9) % 9;
 
     /** @param {Rung} rung */
     const rest = rung => { resting[rung] = env.now() + REST * (0.75 + env.random() / 2); };
@@ -79,8 +82,7 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
     /** Those of them that may be tried now. */
     const fit = () => {
         const rungs = allowed().filter(rung => !(/** @type {number} */ (resting[rung]) > env.now()));
-        if (!rungs[0]) resting = {};
-        return rungs[0] ? rungs : allowed();
+        return rungs[0] ? rungs : (resting = {}, allowed());
     };
 
     const best = () => fit()[0];
@@ -123,10 +125,10 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         if (link.greeted) return;
         link.greeted = true;
         offers = terms.offers ?? offers;
-        if (current && allowed().includes(current.rung) && depth(current.rung) <= depth(link.rung)) return retire(link);
+        if (current && depth(current.rung) <= depth(link.rung)) return retire(link);
         current = link;
         // What is better may still come.
-        for (const other of links) if (other !== link && (depth(other.rung) >= depth(link.rung) || !allowed().includes(other.rung))) retire(other);
+        for (const other of links) if (other !== link && depth(other.rung) >= depth(link.rung)) retire(other);
         session.flush(link);
         changed(false);
     };
@@ -163,7 +165,7 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
     /** Settled on what is best: the next page begins with it. */
     const remember = () => {
         try {
-            env.storage?.setItem(memory, JSON.stringify([current?.rung, env.now() + REMEMBER]));
+            env.storage?.setItem(memory, current?.rung + " " + (env.now() + REMEMBER));
         } catch {
             // Full, or forbidden.
         }
@@ -171,10 +173,10 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
 
     const recall = () => {
         try {
-            const [rung, until] = JSON.parse(env.storage?.getItem(memory) ?? "[]");
-            if (until > env.now()) RUNGS.slice(0, depth(rung)).forEach(rest);
+            const [rung, until] = ("" + env.storage?.getItem(memory)).split(" ");
+            if (+until > env.now()) RUNGS.slice(0, RUNGS.indexOf(/** @type {Rung} */ (rung))).forEach(rest);
         } catch {
-            // Not ours, or forbidden.
+            // Forbidden.
         }
     };
 
@@ -183,22 +185,44 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         const asleep = now - lastTick > ASLEEP && !env.hidden();
         lastTick = now;
         for (const link of links) if (now > link.deadline) link.end();
-        if (asleep) ladder.probe();
+        if (asleep) probe();
         if (current) {
-            if (current.rung !== best()) open(best());
-            else if (chosen[1]) remember();
+            open(best());
+            if (chosen[1] && current.rung === best()) remember();
         }
         env.clearTimeout(ticking);
         if (!over) ticking = env.setTimeout(tick, TICK);
     };
 
-    const ladder = {
+    /** Nothing that is open is of any use. */
+    const restart = () => {
+        if (over || env.now() < notBefore) return;
+        for (const link of links) {
+            retire(link);
+            session.release(link);
+        }
+        current = undefined;
+        attempt = 0;
+        climb();
+    };
+
+    /** The world may have changed while we did not look. */
+    const probe = () => {
+        if (!current) return restart();
+        current.probe();
+        env.setTimeout(tick, 3100);
+    };
+
+    return {
+        get current() { return current; },
+        probe,
+        restart,
+
         start() {
             recall();
             climb();
             tick();
         },
-        get current() { return current; },
 
         /** Something was subscribed, unsubscribed or called. */
         sync() {
@@ -206,32 +230,13 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
             if (current) session.flush(current);
         },
 
-        /** The world may have changed while we did not look. */
-        probe() {
-            if (!current) return ladder.restart();
-            current.probe();
-            env.setTimeout(tick, 3100);
-        },
-
-        /** Nothing that is open is of any use. */
-        restart() {
-            if (over || env.now() < notBefore) return;
-            for (const link of links) {
-                retire(link);
-                session.release(link);
-            }
-            current = undefined;
-            attempt = 0;
-            climb();
-        },
-
         /** @param {Rung[]} rungs */
         use(rungs) {
             chosen = rungs;
             failures = resting = {};
-            if (!current) return ladder.restart();
+            if (!current) return restart();
             for (const link of links) if (link !== current) retire(link);
-            if (current.rung !== best()) open(best());
+            open(best());
         },
 
         stop() {
@@ -241,5 +246,4 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
             current = undefined;
         },
     };
-    return ladder;
 }

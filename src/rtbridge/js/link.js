@@ -2,10 +2,10 @@
  * One connection of the session: it numbers commands, knows what is followed over *this* connection, and takes each
  * message to where it belongs. Which connection is used, and what comes after it, is the ladder's affair.
  *
- * @import {Call, Channel, Command, Driver, Environment, Link, Message, Port, Problem, Rung} from "./types.js"
+ * @import {Call, Channel, Command, Driver, Environment, Link, Message, Problem, Rung} from "./types.js"
  * @import {Session} from "./session.js"
  */
-import { problemOf } from "./http.js";
+import { isFinal, problemOf } from "./http.js";
 
 /**
  * How a channel stands on this connection: asked for; pushed here; or not here (followed apart, or to be tried later).
@@ -16,7 +16,7 @@ import { problemOf } from "./http.js";
  * @param {Rung} rung
  * @param {Environment} env
  * @param {Session} session
- * @param {(port: Port) => Driver} drive
+ * @param {(link: Link) => Driver} drive
  * @param {(link: Link, message: Message) => void} greeted a hello was answered
  * @param {(link: Link, problem: Problem) => void} ended
  * @returns {Link}
@@ -27,8 +27,6 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
     const followed = new Map();
     /** Whose command had this id. @type {Map<unknown, Channel | Call>} */
     const asked = new Map();
-    /** @type {Message} */
-    let terms = { type: "hello", ping: 25, wait: 25, interval: 5 };
     let lastId = 1;
     let opened = false;
     let over = false;
@@ -85,9 +83,8 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
         if (type === "result") return session.settle(session.calls.get(message.call_id), undefined, message.data);
         if (type === "error" && target) return "feeds" in target ? refused(target, problem) : session.settle(target, problem);
         if (over) return;
-        link.heard = env.now();
         if (type === "hello") {
-            terms = { ...terms, ...message };
+            link.terms = { ...link.terms, ...message };
             session.renew(message);
             greeted(link, message);
         } else if (type === "token") session.renew(message);
@@ -108,35 +105,53 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
         }
     };
 
+    const wanted = () => [...session.channels.values()];
+
     /** @type {Link} */
     const link = {
         rung,
+        terms: { type: "hello", ping: 25, wait: 25, interval: 5 },
         since: env.now(),
-        heard: 0,
-        deadline: env.now() + 10000,
+        deadline: Infinity,
         greeted: false,
+        receive,
+        hello: session.hello,
+        opening() {
+            opened = true;
+            return [session.hello(), ...wanted().filter(channel => followed.get(channel) !== "off").map(subscribe)];
+        },
+        expect(seconds) { link.deadline = env.now() + seconds * 1000; },
         start: () => driver.start(),
+        call(calls) {
+            return link.send(calls.map(call => {
+                const { call_id, name, params } = call;
+                return { type: "call", id: newId(call), call_id, name, params };
+            }), calls);
+        },
+        async send(commands, calls = []) {
+            try {
+                await driver.send(commands);
+            } catch (error) {
+                const problem = /** @type {Problem} */ (error);
+                if (isFinal(problem)) for (const call of calls) session.settle(call, problem);
+                else link.end(problem);
+            }
+            if (!duplex) session.release(link, calls);
+        },
         /** Make what is followed here agree with what the session follows. */
         sync() {
             if (!opened || over) return;
             const gone = [...followed.keys()].filter(channel => !channel.feeds.size).map(unsubscribe);
-            const fresh = [...session.channels.values()].filter(channel => !followed.has(channel));
+            const fresh = wanted().filter(channel => !followed.has(channel));
             if (!gone[0] && !fresh[0]) return;
             if (duplex) driver.send([...gone, ...fresh.map(subscribe)]);
             else driver.start();
-        },
-        send: commands => driver.send(commands),
-        call(calls) {
-            driver.send(calls.map(call => {
-                const { call_id, name, params } = call;
-                return { type: "call", id: newId(call), call_id, name, params };
-            }));
         },
         /** Find out soon whether this connection is still alive. */
         probe() {
             if (!duplex) return driver.start();
             driver.send([{ type: "ping", id: ++lastId }]);
-            link.deadline = Math.min(link.deadline, env.now() + 3000);
+            link.expect(3);
         },
         end(problem = {}) {
             if (over) return;
@@ -150,24 +165,6 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
             if (duplex) session.release(link);
         },
     };
-
-    const driver = drive({
-        receive,
-        hello: session.hello,
-        opening() {
-            opened = true;
-            return [session.hello(), ...[...session.channels.values()].filter(channel => followed.get(channel) !== "off").map(subscribe)];
-        },
-        expect(seconds) { link.deadline = env.now() + seconds * 1000; },
-        end: link.end,
-        unanswered(commands) {
-            for (const { id } of commands) {
-                const call = /** @type {Call | undefined} */ (asked.get(id));
-                if (call?.link === link) call.link = undefined;
-            }
-            session.changed();
-        },
-        terms: () => terms,
-    });
+    const driver = drive(link);
     return link;
 }

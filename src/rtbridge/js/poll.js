@@ -8,7 +8,7 @@
  * @import {Command, Driver, Message, Port, Problem, Rung, Surroundings} from "./types.js"
  */
 import { json } from "./data.js";
-import { isFinal, pause, read, request } from "./http.js";
+import { pause, read, request } from "./http.js";
 
 /** How much longer than its `wait` a poll may take, in seconds. */
 const PATIENCE = 10;
@@ -50,7 +50,7 @@ export function poll(port, surroundings, rung) {
         const superseded = current;
         current = mine;
         if (!streamed) superseded?.abort();
-        const wait = rung === "longpoll" && !soon ? port.terms().wait : 0;
+        const wait = rung === "longpoll" && !soon ? port.terms.wait : 0;
         port.expect(wait + PATIENCE);
         try {
             const response = await post(port.opening(), wait, mine.signal);
@@ -59,7 +59,7 @@ export function poll(port, surroundings, rung) {
                     if (current !== mine) return;
                     superseded?.abort(); // the new one is there: only now the old one may go
                     port.receive(message);
-                    port.expect(port.terms().ping * 2);
+                    port.expect(port.terms.ping * 2);
                 });
                 throw {}; // a stream has no end
             }
@@ -71,7 +71,7 @@ export function poll(port, surroundings, rung) {
             const more = messages.some((/** @type {Message} */ message) => message.more);
             // A server that answers empty long polls at once would otherwise be asked without a pause.
             const parked = rung === "longpoll" && interval == null && (soon || messages.length > 1 || env.now() - began > 1000);
-            timer = env.setTimeout(ask, pause(env, more || parked, interval ?? port.terms().interval));
+            timer = env.setTimeout(ask, pause(env, more || parked, interval ?? port.terms.interval));
         } catch (problem) {
             if (current === mine) port.end(/** @type {Problem} */ (problem));
         }
@@ -80,18 +80,10 @@ export function poll(port, surroundings, rung) {
     return {
         start: () => void ask(true),
         async send(commands) {
-            let delay = 1000; // what had no reply in time is asked for again
-            try {
-                const { messages } = await read(await post([port.hello(), ...commands], commands[0].id ? port.terms().wait : 0), codec);
-                messages.forEach(port.receive);
-            } catch (error) {
-                const problem = /** @type {Problem} */ (error);
-                // The request itself is at fault: no use in sending these commands again.
-                if (isFinal(problem)) for (const { id } of commands) port.receive({ ...problem, type: "error", id: /** @type {any} */ (id) });
-                port.end(problem);
-                delay = 0;
-            }
-            env.setTimeout(() => port.unanswered(commands), delay);
+            const { messages } = await read(await post([port.hello(), ...commands], commands[0].id ? port.terms.wait : 0), codec);
+            messages.forEach(port.receive);
+            // What had no reply in time is then sent again, but not at once.
+            await new Promise(resolve => env.setTimeout(() => resolve(0), 1000));
         },
         stop() {
             env.clearTimeout(timer);
@@ -107,13 +99,12 @@ export function poll(port, surroundings, rung) {
  * @param {(message: Message) => void} receive
  */
 async function readStream(body, receive) {
-    const reader = body.getReader();
-    const decoder = new TextDecoder();
+    const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
     let text = "";
     for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
-        const lines = (text + decoder.decode(value, { stream: true })).split(/\r?\n/);
+        const lines = (text + value).split(/\r?\n/);
         text = /** @type {string} */ (lines.pop());
         // Each message is one line.
         for (const line of lines) if (line.startsWith("data:")) receive(json.decode(line.slice(5)));

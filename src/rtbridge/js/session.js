@@ -20,7 +20,7 @@ export class CallError extends Error {
 /**
  * @param {Environment} env
  * @param {() => void} changed something is to be subscribed, unsubscribed or called
- * @param {(channel: Channel, limit: Limit) => () => void} followApart
+ * @param {(channel: Channel, limit: Limit) => void} followApart
  */
 export function makeSession(env, changed, followApart) {
     /** @type {Map<string, Channel>} */
@@ -34,15 +34,15 @@ export function makeSession(env, changed, followApart) {
     /**
      * @param {Channel} channel
      * @param {string} type
-     * @param {...any} values
+     * @param {object} about
+     * @param {...any} data goes before what it is about
      */
-    const tell = (channel, type, ...values) => {
-        for (const feed of [...channel.feeds]) if (channel.feeds.has(feed)) feed.emit(type, ...values);
+    const tell = ({ name, feeds }, type, about, ...data) => {
+        for (const feed of [...feeds]) if (feeds.has(feed)) feed.emit(type, ...data, { channel: name, ...about });
     };
 
     /** @param {Channel} channel */
     const drop = channel => {
-        channel.apart?.();
         channels.delete(channel.name);
         changed();
     };
@@ -64,7 +64,7 @@ export function makeSession(env, changed, followApart) {
      * @returns {Problem}
      */
     const givenUp = ({ client, name }, why) => client
-        ? { code: 300, reason: "outcome_unknown", message: `${name}: ${why}; it was sent and may have run` }
+        ? { code: 300, reason: "outcome_unknown", message: `${name}: ${why}; it may have run` }
         : { code: 200, reason: "unavailable", message: `${name}: ${why}; it was not sent` };
 
     const session = {
@@ -135,7 +135,7 @@ export function makeSession(env, changed, followApart) {
                 };
                 const timer = env.setTimeout(() => settle(call, givenUp(call, `no answer within ${timeout} s`)), timeout * 1000);
                 calls.set(call.call_id, call);
-                if (ended) return settle(call, givenUp(call, "the connection has ended"));
+                if (ended) return settle(call, givenUp(call, "the session has ended"));
                 if (signal?.aborted) return abort();
                 signal?.addEventListener("abort", abort);
                 changed();
@@ -158,23 +158,18 @@ export function makeSession(env, changed, followApart) {
          * @returns {boolean} whether to subscribe again, from the cursor
          */
         merge(channel, message) {
-            const { cursor, name } = channel;
-            const { position = "", type, recovered } = message;
-            if (type === "subscribed") {
-                tell(channel, type, { channel: name, position, keep: message.keep });
-                // Asked without a position, while another link already found one: from there it must go on.
-                if (cursor.position && recovered === undefined) return cursor.position !== position;
-            }
-            const { cursor: next, deliver, gap, resubscribe } = merge(cursor, message);
+            const { position = "", type, keep } = message;
+            if (type === "subscribed") tell(channel, type, { position, keep });
+            const { cursor: next, deliver, gap, resubscribe } = merge(channel.cursor, message);
             if (gap) {
                 channel.cursor = next;
-                tell(channel, "gap", { channel: name, position });
+                tell(channel, "gap", { position });
             }
-            if ("snapshot" in message) tell(channel, "snapshot", message.snapshot, { channel: name, position });
+            if ("snapshot" in message) tell(channel, "snapshot", { position }, message.snapshot);
             for (const { offset, data, cause } of deliver) {
                 // Step by step, so that `feed.position` never names what a listener has not seen.
                 channel.cursor = { ...next, position: split(position)[0] + "." + offset };
-                tell(channel, "publication", data, { offset, channel: name, cause });
+                tell(channel, "publication", { offset, cause }, data);
             }
             channel.cursor = next;
             return resubscribe;
@@ -186,8 +181,9 @@ export function makeSession(env, changed, followApart) {
          * @param {Limit} [limit]
          */
         limit(channel, limit) {
-            channel.apart?.();
-            channel.apart = limit && channel.feeds.size ? followApart(channel, limit) : undefined;
+            if (limit && channel.apart) return;
+            channel.apart = limit;
+            if (limit) followApart(channel, limit);
         },
 
         /**
@@ -205,7 +201,6 @@ export function makeSession(env, changed, followApart) {
 
         settle,
         tell,
-        changed,
 
         /**
          * Send what waits over a link that works.
@@ -216,7 +211,7 @@ export function makeSession(env, changed, followApart) {
                 if (call.link) return false;
                 // The stored reply belongs to the session it was sent in. In another one it would run a second time.
                 const elsewhere = call.client && call.client !== session.clientId;
-                if (elsewhere) settle(call, givenUp(call, "its session is over"));
+                if (elsewhere) settle(call, givenUp(call, "the session has ended"));
                 return !elsewhere;
             });
             for (const call of waiting) [call.link, call.client] = [link, session.clientId];
@@ -226,9 +221,10 @@ export function makeSession(env, changed, followApart) {
         /**
          * Calls that this link carried must be sent again.
          * @param {Link} link
+         * @param {Iterable<Call>} [carried]
          */
-        release(link) {
-            for (const call of calls.values()) if (call.link === link) call.link = undefined;
+        release(link, carried = calls.values()) {
+            for (const call of carried) if (call.link === link) call.link = undefined;
             changed();
         },
 
@@ -236,11 +232,11 @@ export function makeSession(env, changed, followApart) {
         end(problem) {
             ended = problem;
             for (const channel of channels.values()) {
-                channel.apart?.();
                 tell(channel, "end", problem);
+                channel.feeds.clear();
             }
             channels.clear();
-            for (const call of calls.values()) settle(call, givenUp(call, "the connection has ended"));
+            for (const call of calls.values()) settle(call, givenUp(call, "the session has ended"));
         },
     };
     return session;

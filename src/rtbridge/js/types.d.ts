@@ -81,8 +81,8 @@ export interface Codec {
 export interface Driver {
     /** Begin; on a driver that is not duplex again whenever what is followed has changed. */
     start(): void;
-    /** Carry these commands now. */
-    send(commands: Command[]): void;
+    /** Carry these commands now. In a request of their own: until no further reply will come; it throws a `Problem`. */
+    send(commands: Command[]): void | Promise<void>;
     stop(): void;
 }
 
@@ -96,10 +96,8 @@ export interface Port {
     expect(seconds: number): void;
     /** The connection is over. Called once; later calls are ignored. */
     end(problem?: Problem): void;
-    /** These commands will get no (further) reply. */
-    unanswered(commands: Command[]): void;
     /** The newest hello reply. */
-    terms(): Message;
+    terms: Message;
 }
 
 /** What all drivers are made with. */
@@ -119,8 +117,8 @@ export interface Channel {
     feeds: Set<Feed>;
     cursor: Cursor;
     recent?: number | undefined;
-    /** Stops the poller of a channel with a `limit`. */
-    apart?: (() => void) | undefined;
+    /** The limit under which it is followed apart, if it is. */
+    apart?: Limit | undefined;
 }
 
 export interface Call {
@@ -135,17 +133,15 @@ export interface Call {
 }
 
 /** One connection of the session, whatever carries it. */
-export interface Link {
+export interface Link extends Port {
     rung: Rung;
     since: number;
-    heard: number;
     deadline: number;
     greeted: boolean;
-    sync(): void;
-    send(commands: Command[]): void;
-    call(calls: Call[]): void;
-    probe(): void;
-    end(problem?: Problem): void;
-    stop(): void;
     start(): void;
+    send(commands: Command[], calls?: Call[]): void;
+    call(calls: Call[]): void;
+    sync(): void;
+    probe(): void;
+    stop(): void;
 }

@@ -18,6 +18,7 @@ export function websocket(port, { env, base, codec }) {
     };
     return {
         start() {
+            port.expect(10);
             try {
                 const url = base.replace(/^http/, "ws") + "ws?version=1&codec=" + codec.name;
                 socket = new /** @type {any} */ (env.WebSocket)(url);
@@ -29,16 +30,12 @@ export function websocket(port, { env, base, codec }) {
             mine.onopen = () => write(port.opening());
             mine.onmessage = ({ data }) => {
                 port.receive(codec.decode(data));
-                port.expect(port.terms().ping * 2);
+                port.expect(port.terms.ping * 2);
             };
             mine.onclose = ({ code, reason }) => port.end({ code, reason });
         },
         // Each in a frame of its own: together they might be larger than a message may be.
         send: commands => commands.forEach(write),
-        stop() {
-            if (!socket) return;
-            socket.onclose = socket.onmessage = socket.onopen = null;
-            socket.close(1000);
-        },
+        stop: () => socket?.close(1000),
     };
 }
