@@ -138,7 +138,7 @@ def build_wheel():
         requires = tomllib.load(file)["build-system"]["requires"]
     pip("build", *requires)
     shutil.rmtree(str(WHEELS), ignore_errors=True)
-    build = [PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", WHEELS]
+    build = [PYTHON, "-m", "build", "--quiet", "--wheel", "--no-isolation", "--outdir", WHEELS]
     run(*build, ROOT, stdout=subprocess.DEVNULL)
     (wheel,) = WHEELS.glob("*.whl")
     return wheel
