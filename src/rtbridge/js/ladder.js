@@ -144,8 +144,7 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         const healthy = link.greeted && env.now() - link.since > HEALTHY;
         links.delete(link);
         if (current === link) current = undefined;
-        // With another link on its way, it may be that one which replaced this one.
-        if (step === "stop" && !links.size) return finished({ code, ...problem });
+        if (step === "stop") return finished({ code, ...problem });
         if (step === "renew") session.token = undefined;
         if (healthy) attempt = 0;
         failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;

@@ -23,7 +23,7 @@ export function split(position) {
  * @param {Message} message a `subscribed` reply, a `publications` push or a `gap` push
  * @returns {{cursor: Cursor, deliver: Publication[], gap: boolean, resubscribe: boolean}}
  */
-export function merge({ position: own, keep: oldKeep }, { type, position, publications = [], recovered, keep = oldKeep }) {
+export function merge({ position: own, keep: oldKeep = "history" }, { type, position, publications = [], recovered, keep = oldKeep }) {
     /**
      * @param {string | undefined} cursor
      * @param {Publication[]} deliver
