@@ -455,6 +455,18 @@ def test_memory_is_not_swept() -> None:
     assert world.bus.asked == []
 
 
+def test_what_was_not_kept_is_passed_over(world: World) -> None:
+    """The bus is ahead and has nothing to show for it: then there is nothing to wait for."""
+    tail = world.tail()
+    world.publish(2)
+    world.deliver()
+    world.publish(3, keep=VOLATILE)
+    world.bus.link.clear()
+    world.loop.advance(30.0)
+    assert (tail.last, offsets(tail)) == (5, [])
+    assert world.metrics.snapshot()["fanout_repairs"] == 1
+
+
 # the bus away
 
 

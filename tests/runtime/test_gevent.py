@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,12 +64,41 @@ class TestGeventLoop(LoopContract):
 
     def test_calls_made_while_a_callback_blocks_are_not_missed(self, loop: Loop) -> None:
         box, gate = loop.mailbox(), gevent.event.Event()
-        loop.call_soon(gate.wait)
-        gevent.sleep(0)
+
+        def block() -> None:
+            box.put("blocking")
+            gate.wait()
+
+        loop.call_soon(block)
+        assert box.get(SOON) == "blocking"
         loop.call_soon(box.put, "after the gate")
         assert box.get(0.02) is None
         gate.set()
         assert box.get(SOON) == "after the gate"
+
+    def test_a_ready_socket_does_not_spin_while_a_callback_blocks(
+        self, loop: Loop, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        """It stays ready, and the pump cannot come to it: the hub must not be told again and again."""
+        ours, theirs = pair
+        box, gate = loop.mailbox(), gevent.event.Event()
+
+        def block() -> None:
+            box.put("blocking")
+            gate.wait()
+
+        watch = self.open(loop, ours, lambda r, w: box.put(ours.recv(10)))
+        watch.want(read=True, write=False)
+        loop.call_soon(block)
+        assert box.get(SOON) == "blocking"
+        theirs.send(b"x")
+        assert box.get(0.02) is None
+        assert not watch._active  # type: ignore[attr-defined]
+        gate.set()
+        assert box.get(SOON) == b"x"
+        theirs.send(b"y")
+        assert box.get(SOON) == b"y"
+        watch.close()
 
     def test_many_calls_cost_one_switch(self, loop: GeventLoop) -> None:
         box = loop.mailbox()

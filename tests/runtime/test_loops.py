@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import threading
 from collections.abc import Iterator
@@ -56,6 +57,29 @@ class TestThreadLoop(LoopContract):
             assert box.get(SOON) == (False, True)
         watch.close()
         ours.close()
+        theirs.close()
+
+    def test_waiting_that_fails_is_survived(self, loop: ThreadLoop) -> None:
+        """A socket was closed before its watch, and the system minds: it is dropped, the others go on."""
+        box = loop.mailbox()
+        loop.call_soon(box.put, "started")
+        assert box.get(SOON) == "started"
+        ours, theirs = socket.socketpair()
+        with loop.turn():
+            watch = loop.watch(ours, lambda r, w: None)
+            watch.want(read=True, write=False)
+            ours.close()
+        real = loop._selector.select
+
+        def fail(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            loop._selector.select = real  # type: ignore[method-assign]
+            raise OSError(9, "Bad file descriptor")
+
+        loop._selector.select = fail  # type: ignore[assignment]
+        for _ in range(2):
+            loop.call_soon(box.put, "alive")
+            assert box.get(SOON) == "alive"
+        assert watch.closed  # type: ignore[attr-defined]
         theirs.close()
 
 

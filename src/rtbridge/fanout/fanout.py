@@ -252,8 +252,6 @@ class Fanout:
 
     def _go_live(self, watched: Watched, tail: Tail, superfluous: int) -> None:
         """Place what was held since the read began; if that leaves a hole, read again."""
-        if watched.again:
-            superfluous = 0  # the count is of what was given up since
         watched.state = State.READY
         held = watched.release()[superfluous:]
         left = [(epoch, p) for epoch, p in held if not self._place(watched, tail, epoch, p)]

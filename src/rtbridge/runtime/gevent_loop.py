@@ -30,7 +30,10 @@ LONG = 3600.0
 
 
 class GeventLoop:
-    """See `Loop`. Belongs to the hub of the OS thread that makes it: the one that serves requests."""
+    """See `Loop`. Belongs to the hub of the OS thread that makes it: the one that serves requests.
+
+    Other OS threads may `call_soon` and put into mailboxes; only this one may be in the turn.
+    """
 
     name = "gevent"
 
