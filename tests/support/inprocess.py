@@ -189,6 +189,19 @@ class Joined:
         assert self._semaphore.acquire(timeout=PATIENCE), "nobody joined"
 
 
+def settle(bridge: Bridge) -> None:
+    """Return when what was published has reached the tails: they follow the bus a moment later."""
+    done = threading.Event()
+    bridge.services().loop.call_soon(done.set)
+    assert done.wait(PATIENCE)
+
+
+def close(bridge: Bridge) -> None:
+    """End the loop's thread, if it was started."""
+    if bridge._services is not None:
+        bridge._services.loop.close()
+
+
 HELLO = {"type": "hello", "id": 1, "version": 1, "instance": "instance-1"}
 
 

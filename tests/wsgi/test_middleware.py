@@ -18,16 +18,17 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from rtbridge import Bridge, History, RealtimeMiddleware
 from rtbridge.errors import ConfigError
-from support.inprocess import HELLO, Answer, Background, Client, Joined, make_environ, subscribe
+from support.inprocess import HELLO, Answer, Background, Client, Joined, close, make_environ, subscribe
 
 StartResponse = Callable[..., Any]
 
 
 @pytest.fixture
-def bridge(tmp_path: Path) -> Bridge:
+def bridge(tmp_path: Path) -> Iterator[Bridge]:
     bridge = Bridge(secret="of the tests", lock_file=tmp_path / "lock")
     bridge.channel("news", public=True, keep=History(100))
-    return bridge
+    yield bridge
+    close(bridge)
 
 
 class Page:

@@ -7,6 +7,7 @@ subscriptions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -215,10 +216,17 @@ class ChannelStream(_Reader):
 
     The carrier is finished with each next piece, with None at the end, or with the bus's error before the
     first.
+
+    Args:
+        life: seconds until it ends, and whoever reads it has to ask again; infinite for a public channel.
     """
 
-    def __init__(self, services: Services, question: Question, carrier: Carrier) -> None:
+    def __init__(
+        self, services: Services, question: Question, carrier: Carrier, life: float = math.inf
+    ) -> None:
         super().__init__(services, question, carrier)
+        self._life = life
+        self._end: Timer | None = None
         self._pieces: list[bytes] = []
         self._waiting = False
         self._begun = False
@@ -228,11 +236,13 @@ class ChannelStream(_Reader):
         """The carrier can take the next piece. In the turn."""
         self._waiting = True
         self._flush()
-        if self._waiting:
+        if self._waiting and self._done:
+            self.hang_up()
+        elif self._waiting:
             self.news(self._question.channel)
 
     def hang_up(self) -> None:
-        """The client is gone: end the response. In the turn."""
+        """The client is gone, or its time is up: end the response. In the turn."""
         self.close()
         if self._waiting:
             self._waiting = False
@@ -241,9 +251,10 @@ class ChannelStream(_Reader):
     def close(self) -> None:
         """The response is over. In the turn; idempotent."""
         self._leave()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._end):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._end = None
 
     def _look(self) -> None:
         # What the reader does not take is not gathered for it.
@@ -256,6 +267,8 @@ class ChannelStream(_Reader):
             self._begun = True
             self._join()
             self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+            if math.isfinite(self._life):
+                self._end = self._services.loop.call_later(self._life, self.hang_up)
             self._pieces.append(f"id: {position}\n\n".encode())
 
     def _move(self, position: Position, pieces: list[bytes]) -> None:

@@ -7,6 +7,8 @@ back the token it was given.
 
 from __future__ import annotations
 
+import math
+
 from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol.channels import check_channel
@@ -32,11 +34,11 @@ def channel_answer(request: Request, services: Services, parking: Parking) -> Re
     if found is None:
         raise no_such_channel(name)
     declaration, params = found
-    extra = _permit(request, services, declaration, name, params)
+    extra, life = _permit(request, services, declaration, name, params)
     streaming = request.accepts("text/event-stream")
     question = _question(request, services, declaration, name, streaming)
     if streaming:
-        return _stream(request, services, parking, question, extra)
+        return _stream(request, services, parking, question, extra, life)
     return _poll(request, services, parking, question, extra)
 
 
@@ -46,16 +48,21 @@ def _permit(
     declaration: ChannelDeclaration,
     name: str,
     params: dict[str, object],
-) -> list[tuple[str, str]]:
-    """Settle whether the client may read it; returns the header with its new token, if there is one."""
+) -> tuple[list[tuple[str, str]], float]:
+    """Settle whether the client may read it.
+
+    Returns:
+        The header with its new token, if there is one, and for how many seconds it may.
+    """
     if declaration.public:
-        return []
+        return [], math.inf
     access, environ = services.access, request.environ
     identity, _ = access.identify(request.header(_TOKEN), environ)
     if not identity.may_follow(name, access.wall()):
         context = access.context(identity, environ, "shortpoll")
         access.permit(identity, declaration, name, params, context)
-    return [(_TOKEN, access.token_for(identity))] if identity.changed else []
+    life = max(0.0, identity.grants[name] - access.wall())
+    return [(_TOKEN, access.token_for(identity))] if identity.changed else [], life
 
 
 def _question(
@@ -139,7 +146,12 @@ def _caching(question: Question) -> str:
 
 
 def _stream(
-    request: Request, services: Services, parking: Parking, question: Question, extra: list[tuple[str, str]]
+    request: Request,
+    services: Services,
+    parking: Parking,
+    question: Question,
+    extra: list[tuple[str, str]],
+    life: float,
 ) -> Response:
     possible = "eventstream" in request.environ["rtbridge.offers"]
     place = (
@@ -150,7 +162,8 @@ def _stream(
     if place is None:
         raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "no event stream for this channel here and now")
     carrier = RequestCarrier(services.loop)
-    stream = ChannelStream(services, question, carrier)
+    # Access ends by expiry: the browser's EventSource comes back by itself, from its position.
+    stream = ChannelStream(services, question, carrier, life)
     with services.loop.turn():
         stream.start()
     body = StreamBody(services.loop, request.environ, stream, carrier, place)
