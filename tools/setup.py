@@ -22,6 +22,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 WHEELS = ROOT / "build" / "wheel"
 
+VENV_PACKAGE = f"python3.{sys.version_info[1]}-venv"
+
 # program looked for -> Debian package that has it
 PROGRAMS = {
     "redis-server": "redis-server",
@@ -70,7 +72,7 @@ def find(program):
 
 def missing_packages():
     names = [package for program, package in PROGRAMS.items() if not find(program)]
-    return names if has_venv() else ["python3-venv", *names]
+    return names if has_venv() else [VENV_PACKAGE, *names]
 
 
 def has_venv():
@@ -119,8 +121,8 @@ def make_venv():
     stamp = VENV / ".stamp-python"
     if PYTHON.exists() and stamped(stamp, version):
         return
-    if not has_venv() and not install(["python3-venv"]):
-        raise SetupError("this Python has no venv; install python3-venv (see above) and try again")
+    if not has_venv() and not install([VENV_PACKAGE]):
+        raise SetupError("this Python has no venv: see above, and try again")
     say("making .venv with Python " + version)
     run(sys.executable, "-m", "venv", "--clear", VENV)
     stamp.write_text(version)

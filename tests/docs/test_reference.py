@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import rtbridge
+from rtbridge import client
 
 ROOT = Path(__file__).parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -14,6 +15,11 @@ REFERENCE = ROOT / "docs" / "reference"
 def test_the_python_page_names_everything_that_is_public() -> None:
     page = (REFERENCE / "python.md").read_text()
     assert not [name for name in rtbridge.__all__ if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", page)]
+
+
+def test_the_client_page_names_everything_that_is_public() -> None:
+    page = (REFERENCE / "python-client.md").read_text()
+    assert not [name for name in client.__all__ if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", page)]
 
 
 def test_the_browser_page_names_every_member() -> None:
