@@ -1,5 +1,6 @@
 /** Which transport carries the session, and when that changes. */
 import assert from "node:assert/strict";
+import { webcrypto } from "node:crypto";
 import { test } from "node:test";
 import { follow, world } from "./support/world.mjs";
 
@@ -278,6 +279,7 @@ test("msgpack over a socket and over polls, with bytes both ways", async () => {
 });
 
 test("at load nothing of the browser is needed", async () => {
+    globalThis.crypto ??= webcrypto; // node 18 has it only in a module
     const { connect } = await import("../../src/rtbridge/js/client.js");
     const rt = connect({ url: "http://127.0.0.1:9/rt/", environment: { WebSocket: undefined, streams: false, fetch: () => Promise.reject(new TypeError()) } });
     const states = [];
