@@ -24,7 +24,7 @@ from support.snippets import BadPage, Fence, Scenario, commands, difference, pat
 from support.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("examples/*/*.md"))]
 SCENARIOS = [s for page in PAGES for s in scenarios(page, page.relative_to(ROOT).as_posix())]
 
 # Ports that the pages speak of; in the test they become free ones.
