@@ -24,8 +24,8 @@ from support.snippets import BadPage, Fence, Scenario, commands, difference, pat
 from support.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("examples/*/*.md"))]
-SCENARIOS = [s for page in PAGES for s in scenarios(page, page.relative_to(ROOT).as_posix())]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("docs/**/*.md")]
+SCENARIOS = [s for page in sorted(PAGES) for s in scenarios(page, page.relative_to(ROOT).as_posix())]
 
 # Ports that the pages speak of; in the test they become free ones.
 PORTS = re.compile(r"\b(5000|8000|8001|8080)\b")
