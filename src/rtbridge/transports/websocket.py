@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rtbridge.errors import ProtocolError
@@ -71,19 +72,21 @@ class WebSocket:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
-        self._timer: Timer | None = services.loop.call_later(limits.hello_timeout, self._hello_late)
-        self._watch: Watch = services.loop.watch(sock, self._on_ready)
+        self._timer: Timer | None = services.loop.call_later(
+            limits.hello_timeout, self._safely, self._hello_late
+        )
+        self._watch: Watch = services.loop.watch(sock, partial(self._safely, self._on_ready))
         self._watch.want(read=True, write=False)
         services.metrics.add("connections_websocket")
         if early:
-            services.loop.call_soon(self._feed, early)
+            services.loop.call_soon(self._safely, self._feed, early)
 
     # -- what the session calls ---------------------------------------------------------------------------
 
     def due(self) -> None:
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._services.loop.call_soon(self._flush)
+            self._services.loop.call_soon(self._safely, self._flush)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)
@@ -98,15 +101,19 @@ class WebSocket:
 
     # -- reading ------------------------------------------------------------------------------------------
 
-    def _on_ready(self, readable: bool, writable: bool) -> None:
+    def _safely(self, callback: Callable[..., None], *args: Any) -> None:
+        """What a callback of the loop raises ends this connection, and no other."""
         try:
-            if readable and not self._closed:
-                self._read()
-            if writable and not self._closed:
-                self._flush()
+            callback(*args)
         except Exception:
             _log.exception("a WebSocket connection failed")
             self.abandon()
+
+    def _on_ready(self, readable: bool, writable: bool) -> None:
+        if readable and not self._closed:
+            self._read()
+        if writable and not self._closed:
+            self._flush()
 
     def _read(self) -> None:
         try:
@@ -231,7 +238,9 @@ class WebSocket:
             self._ping_later()
 
     def _ping_later(self) -> None:
-        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+        self._timer = self._services.loop.call_later(
+            self._services.limits.ping_interval, self._safely, self._ping
+        )
 
     def _ping(self) -> None:
         limits = self._services.limits
