@@ -95,14 +95,19 @@ def _behind(reader: Any) -> list[Any]:
             candidate = getattr(reader, name, None)
             if candidate is not None:
                 found.append(candidate)
-        inner = None
-        for name in _INNER:
-            with contextlib.suppress(Exception):
-                inner = getattr(reader, name, None)
-            if inner is not None and inner is not reader:
-                break
-        reader = inner
+        reader = _inside(reader)
     return found
+
+
+def _inside(reader: Any) -> Any | None:
+    """The reader that this one wraps, if it wraps one."""
+    for name in _INNER:
+        inner = None
+        with contextlib.suppress(Exception):
+            inner = getattr(reader, name, None)
+        if inner is not None and inner is not reader:
+            return inner
+    return getattr(getattr(reader, "_read", None), "__self__", None)  # Django's LimitedStream keeps a bound method
 
 
 def _read_ahead(environ: Mapping[str, Any], sock: Any) -> bytes:
@@ -118,9 +123,7 @@ def _read_ahead(environ: Mapping[str, Any], sock: Any) -> bytes:
     for _ in range(_DEPTH):
         if reader is None or hasattr(reader, "peek"):
             break
-        reader = next(
-            (getattr(reader, name) for name in _INNER if getattr(reader, name, None) is not None), None
-        )
+        reader = _inside(reader)
     if reader is None:
         return b""
     before = sock.gettimeout()
