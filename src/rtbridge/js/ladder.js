@@ -232,7 +232,8 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         /** @param {Rung[]} rungs */
         use(rungs) {
             chosen = rungs;
-            failures = resting = {};
+            failures = {};
+            resting = {};
             if (!current) return restart();
             for (const link of links) if (link !== current) retire(link);
             open(best());
