@@ -1,8 +1,8 @@
 """A time limit for reading a request's body, whatever the server reads it with.
 
 A slow sender must not hold a thread or greenlet for ever. Under gevent a timeout interrupts the read; under
-threads the socket's own timeout is lowered while we read; servers that read bodies before they call the
-application (waitress) need neither.
+threads the reading half of the socket is shut when the time is up, so that the read ends there; servers that
+read bodies before they call the application (waitress) need neither.
 """
 
 from __future__ import annotations
@@ -14,39 +14,70 @@ from typing import Any
 
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codes import ErrorCode
-from rtbridge.runtime import in_gevent
-from rtbridge.wsgi.sockets import find_socket
+from rtbridge.runtime import Loop, in_gevent
+from rtbridge.wsgi.sockets import find_socket, shut_reading
+
+
+class UnreadBody(ProtocolError):
+    """The body was not read to its end: what comes behind it on this connection is no request."""
 
 
 @contextlib.contextmanager
-def read_deadline(environ: Mapping[str, Any], seconds: float) -> Iterator[None]:
-    """Within it, reading the body that takes longer than `seconds` raises ProtocolError TOO_SLOW."""
-    slow = ProtocolError(
+def read_deadline(environ: Mapping[str, Any], seconds: float, loop: Loop) -> Iterator[None]:
+    """Read the body within it.
+
+    Raises:
+        UnreadBody: TOO_SLOW if that takes longer than `seconds`, however little is missing each time;
+            BAD_MESSAGE for whatever the server's reader raises (each has its own errors for broken chunks and
+            for a sender who is gone).
+    """
+    slow = UnreadBody(
         ErrorCode.TOO_SLOW, f"the body did not arrive within {seconds:g} s (limits.body_timeout)"
     )
-    if in_gevent():
-        timeout = sys.modules["gevent"].Timeout(seconds)
-        timeout.start()
+    with _interrupted(slow, seconds) if in_gevent() else _shut_off(environ, slow, seconds, loop):
         try:
             yield
-        except type(timeout) as error:
-            if error is not timeout:
-                raise
-            raise slow from None
-        finally:
-            timeout.close()
-        return
-    sock = find_socket(environ)
-    before = sock.gettimeout() if sock is not None else None
-    if sock is not None:
-        sock.settimeout(seconds)
+        except ProtocolError:
+            raise
+        except Exception:
+            raise UnreadBody(ErrorCode.BAD_MESSAGE, "the body could not be read to its end") from None
+
+
+@contextlib.contextmanager
+def _interrupted(slow: UnreadBody, seconds: float) -> Iterator[None]:
+    timeout = sys.modules["gevent"].Timeout(seconds)
+    timeout.start()
     try:
         yield
-    except TimeoutError:
+    except type(timeout) as error:
+        if error is not timeout:
+            raise
         raise slow from None
-    except OSError:
-        raise ProtocolError(ErrorCode.BAD_MESSAGE, "the body could not be read to its end") from None
     finally:
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.settimeout(before)
+        timeout.close()
+
+
+@contextlib.contextmanager
+def _shut_off(environ: Mapping[str, Any], slow: UnreadBody, seconds: float, loop: Loop) -> Iterator[None]:
+    # Not the socket's own timeout: that begins anew with every byte.
+    if find_socket(environ) is None:
+        yield
+        return
+    late = False
+
+    def shut() -> None:
+        nonlocal late
+        late = True
+        shut_reading(environ)
+
+    with loop.turn():
+        timer = loop.call_later(seconds, shut)
+    try:
+        yield
+    except ProtocolError:
+        if late:
+            raise slow from None
+        raise
+    finally:
+        with loop.turn():
+            timer.cancel()

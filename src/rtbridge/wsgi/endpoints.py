@@ -122,7 +122,8 @@ class Endpoints:
                 "a poll needs Content-Type application/json or application/msgpack",
             )
         limits = services.limits
-        asked = _read_poll(codec, request.body(limits.max_body, limits.body_timeout), limits.max_commands)
+        body = request.body(limits.max_body, limits.body_timeout, services.loop)
+        asked = _read_poll(codec, body, limits.max_commands)
         wait, commands = asked.wait, asked.commands
         offers = request.environ["rtbridge.offers"]
         if request.accepts("text/event-stream"):

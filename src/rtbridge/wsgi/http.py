@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl
 
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codes import ErrorCode
-from rtbridge.wsgi.deadline import read_deadline
+from rtbridge.runtime import Loop
+from rtbridge.wsgi.deadline import UnreadBody, read_deadline
 
 _PIECE = 65_536
 _DRAIN_FACTOR = 64  # how many times max_body we read and throw away so that the sender can see the refusal
@@ -85,7 +86,7 @@ class Request:
         except ValueError:
             raise ProtocolError(ErrorCode.BAD_MESSAGE, f"{name} is not a number: {text[:40]!r}") from None
 
-    def body(self, limit: int, seconds: float) -> bytes:
+    def body(self, limit: int, seconds: float, loop: Loop) -> bytes:
         """The whole body.
 
         Raises:
@@ -96,7 +97,7 @@ class Request:
         stream = self.environ.get("wsgi.input")
         if stream is None:
             return b""
-        with read_deadline(self.environ, seconds):
+        with read_deadline(self.environ, seconds, loop):
             if length is None:
                 # Without a length only a server that marks the end of its input may be read (chunked bodies).
                 data = _read_up_to(stream, limit + 1) if self.environ.get("wsgi.input_terminated") else b""
@@ -106,10 +107,11 @@ class Request:
             else:
                 data, over = _read_up_to(stream, length), False
                 if len(data) < length:
-                    raise ProtocolError(ErrorCode.BAD_MESSAGE, "the body ended before its Content-Length")
+                    raise UnreadBody(ErrorCode.BAD_MESSAGE, "the body ended before its Content-Length")
             if over:
-                _throw_away(stream, length, limit * _DRAIN_FACTOR)
-                raise ProtocolError(ErrorCode.TOO_LARGE, f"the body is over {limit} bytes (limits.max_body)")
+                whole = _throw_away(stream, length, limit * _DRAIN_FACTOR)
+                error = ProtocolError if whole else UnreadBody
+                raise error(ErrorCode.TOO_LARGE, f"the body is over {limit} bytes (limits.max_body)")
         return data
 
     def _content_length(self) -> int | None:
@@ -139,13 +141,15 @@ def _read_up_to(stream: Any, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _throw_away(stream: Any, length: int | None, most: int) -> None:
+def _throw_away(stream: Any, length: int | None, most: int) -> bool:
+    """Read `most` bytes and drop them; whether that was all of them."""
     left = most if length is None else min(length, most)
     while left > 0:
         piece = stream.read(min(left, _PIECE))
         if not piece:
-            return
+            return True
         left -= len(piece)
+    return length is not None and length <= most
 
 
 @dataclass(slots=True)
@@ -155,12 +159,14 @@ class Response:
     Attributes:
         body: bytes, or an iterable of bytes with a `close()` for a stream.
         taken: the socket was taken over and is closed; nothing may be sent.
+        last: nothing more may be read from this connection; it ends when the response is sent.
     """
 
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | Iterable[bytes] = b""
     taken: bool = False
+    last: bool = False
 
     @property
     def status_line(self) -> str:
@@ -175,4 +181,4 @@ def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None)
     if code.http_status in (429, 503):
         headers.append(("Retry-After", "1"))
     headers += list((extra or {}).items())
-    return Response(code.http_status, headers, json.dumps(body).encode())
+    return Response(code.http_status, headers, json.dumps(body).encode(), last=isinstance(error, UnreadBody))

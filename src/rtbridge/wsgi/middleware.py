@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rtbridge.bridge import Bridge
 from rtbridge.errors import ConfigError
 from rtbridge.wsgi.endpoints import Endpoints
 from rtbridge.wsgi.http import Request, Response
-from rtbridge.wsgi.sockets import connection_is_ours
+from rtbridge.wsgi.sockets import connection_is_ours, find_socket, shut_reading
 
 StartResponse = Callable[..., Any]
 WSGIApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -62,6 +62,9 @@ def _send(response: Response, environ: dict[str, Any], start_response: StartResp
         headers = [*headers, ("Content-Length", str(len(body)))]
     start_response(response.status_line, headers)
     if isinstance(body, bytes):
+        if response.last and find_socket(environ) is not None:
+            shut_reading(environ)
+            return _last_words(body)
         return [body] if body and environ.get("REQUEST_METHOD") != "HEAD" else []
     if environ.get("REQUEST_METHOD") == "HEAD":
         close = getattr(body, "close", None)  # of a stream that nobody will read
@@ -69,3 +72,9 @@ def _send(response: Response, environ: dict[str, Any], start_response: StartResp
             close()
         return []
     return body
+
+
+def _last_words(body: bytes) -> Iterator[bytes]:
+    """A body behind which the connection ends: there is no way to tell a WSGI server so, except to lose the client."""
+    yield body
+    raise connection_is_ours()

@@ -68,6 +68,19 @@ def take(environ: Mapping[str, Any]) -> tuple[socket.socket, bytes]:
     return ours, early
 
 
+def shut_reading(environ: Mapping[str, Any]) -> None:
+    """End what the server can still read from this connection; what it answers is still sent."""
+    theirs, reader = find_socket(environ), environ.get("wsgi.input")
+    if reader is not None and hasattr(reader, "_chunked_input_error"):
+        reader._chunked_input_error = True  # pywsgi's own mark, or it would read what is left of the body
+    with contextlib.suppress(OSError):
+        # On a handle of our own: an SSLSocket's shutdown would go on in plain text.
+        handle = os.dup(theirs.fileno()) if theirs is not None else -1
+        if handle >= 0:
+            with contextlib.closing(_plain_socket(handle)) as ours:
+                ours.shutdown(socket.SHUT_RD)
+
+
 def connection_is_ours() -> ConnectionResetError:
     """What to raise when a taken socket is done with.
 
