@@ -114,6 +114,11 @@ class Session:
         return len(self._queue)
 
     @property
+    def unsent(self) -> int:
+        """Replies not yet collected."""
+        return len(self._replies)
+
+    @property
     def at_rest(self) -> bool:
         """Every command is answered and no page of the bus is on its way."""
         return not (self._busy or self._queue or self._reading)
@@ -398,8 +403,7 @@ class Session:
             self._drop(channel)
             self.reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
         if self._renewal is not None:
-            ttl = self.services.limits.token_ttl
-            self._renewal.schedule(ttl * 0.1 if again_soon else ttl)
+            self._renewal.schedule(self.services.limits.token_ttl * (0.1 if again_soon else 1.0))
 
     # -- following ----------------------------------------------------------------------------------------
 

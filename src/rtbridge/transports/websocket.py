@@ -28,7 +28,7 @@ from rtbridge.transports.carrier import Carrier, socket_wire
 _log = logging.getLogger("rtbridge")
 _READ = 65_536  # bytes of one recv
 _CHUNK = 65_536  # bytes gathered for one send
-_PAUSE_AT = 32  # waiting commands at which we stop reading until they are done
+_PAUSE_AT = 32  # commands waiting and replies unsent at which we stop reading until they are done and gone
 
 
 class WebSocket:
@@ -169,7 +169,7 @@ class WebSocket:
             session.disconnect(DisconnectCode.FLOOD, f"more than {limits.max_commands} commands wait here")
             return
         session.receive(commands)
-        if session.waiting >= _PAUSE_AT and not self._paused:
+        if session.waiting + session.unsent >= _PAUSE_AT and not self._paused:
             self._paused = True
             self._update_watch()
 
@@ -245,7 +245,7 @@ class WebSocket:
     def _ping(self) -> None:
         limits = self._services.limits
         silent = self._services.loop.now() - self._heard
-        if silent > limits.ping_interval + limits.ping_timeout:
+        if silent > limits.ping_interval + limits.ping_timeout and not self._paused:
             self._session.disconnect(DisconnectCode.PING_TIMEOUT, "no pong came")
             return
         self._ping_later()
