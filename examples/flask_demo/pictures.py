@@ -256,7 +256,8 @@ def petals(random: Random, ground: str, colours: list[str]) -> list[str]:
 
 def harbours(random: Random, ground: str, colours: list[str]) -> list[str]:
     shapes, side, half = [], 80, 40
-    rope = f"M{half} 0A{half} {half} 0 0 1 0 {half}M{half} {side}A{half} {half} 0 0 1 {side} {half}"
+    arc, over = f"A{half} {half} 0 0 1", 0.4  # a little over the edge, so that no seam shows
+    rope = f"M{half} {-over}V0{arc} 0 {half}H{-over}M{half} {side + over}V{side}{arc} {side} {half}H{side + over}"
     for x, y in itertools.product(range(0, WIDTH, side), range(0, HEIGHT, side)):
         colour = colours[(x + y) // (4 * side) % 3]
         strands = line(rope, colour, 34) + line(rope, ground, 14) + line(rope, colours[3], 3)
