@@ -63,7 +63,7 @@ test("a blocked WebSocket: poll at once, then the event stream, the socket again
     const rt = connect();
     await advance(100);
     assert.equal(rt.transport, "longpoll");
-    await advance(12000);
+    await advance(5500);
     assert.equal(rt.transport, "eventstream");
     assert.equal(server.sockets, 2);
     await advance(30000);

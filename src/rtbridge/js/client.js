@@ -32,7 +32,10 @@ const HICCUP = 1500;
  */
 const rungsOf = transport => transport === "auto" ? RUNGS : /** @type {Rung[]} */ ([transport].flat());
 
-/** @param {import("./client.js").Options} options */
+/**
+ * @param {import("./client.js").Options} options
+ * @returns {import("./client.js").Realtime}
+ */
 export function connect({ url, transport = "auto", codec = "json", environment } = {}) {
     const env = { ...browser(), .../** @type {any} */ (environment) };
     // The mount, with a slash at its end: this module is served from it, unless we are told otherwise.

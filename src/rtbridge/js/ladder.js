@@ -152,6 +152,7 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         if (step === "lower" || code === 204 || failures[rung] > 1 && (current || link.greeted)) {
             failures[rung] = 0;
             rest(rung);
+            if (current) open(best());
         }
         session.release(link);
         notBefore = env.now() + retryAfter * 1000;
