@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from rtbridge.bridge.channel import Channel, Published
@@ -59,8 +60,8 @@ class Bridge:
         proxies: how many trusted proxies set `X-Forwarded-Host` before us.
         transports: what may be offered at all.
         limits: every bound, see `Limits`.
-        lock_file: where a process notes that it serves a `memory://` bridge; None derives it from the file
-            that makes the bridge.
+        lock_file: where a process notes that it serves a `memory://` bridge, in a directory that exists; None
+            takes one in the system's temporary directory, named after the file that makes the bridge.
 
     Raises:
         ConfigError: the URL names no bus that is installed, or an argument cannot work.
@@ -94,7 +95,8 @@ class Bridge:
         self._services_pid = 0
         self._lock = native_lock()
         self._made_secret = secrets.token_urlsafe(32)
-        self._lock_key = os.path.abspath(lock_file or sys._getframe(1).f_globals.get("__file__", os.getcwd()))
+        self._lock_file = None if lock_file is None else Path(lock_file).absolute()
+        self._lock_key = os.path.abspath(sys._getframe(1).f_globals.get("__file__", os.getcwd()))
         self._guard_made: ServingGuard | None = None
         self._warned_elsewhere = False
 
@@ -225,12 +227,13 @@ class Bridge:
     @property
     def _guard(self) -> ServingGuard:
         if self._guard_made is None:
-            self._guard_made = ServingGuard(lock_path(self._lock_key))
+            self._guard_made = ServingGuard(self._lock_file or lock_path(self._lock_key))
         return self._guard_made
 
     def _warn_if_served_elsewhere(self) -> None:
         """memory:// lives in one process: what is published in another reaches nobody, and that must be heard."""
-        if self._warned_elsewhere or self._services is not None or self._bus.blocking:
+        serves = self._services is not None and self._services_pid == os.getpid()
+        if serves or self._warned_elsewhere or self._bus.blocking:
             return
         holder = self._guard.holder()
         if holder is not None and holder != os.getpid():

@@ -48,17 +48,20 @@ class SessionHooks:
         return limits.session_grace + max(limits.poll_wait + limits.poll_interval, limits.ping_interval)
 
     def attach(self, context: Context, framework: Framework) -> None:
-        """A connection or poll of this session came; runs `session_started` for a new one. Blocks."""
+        """A connection or poll of this session is being let in; runs `session_started` for a new one. Blocks."""
         if not self.active:
             return
-        about = json.dumps({"user_id": context.user_id}).encode()
-        new = self._bus.hold(_GROUP, context.client_id, self._ttl, about)
+        new = self._bus.hold(_GROUP, context.client_id, self._ttl, _about(context.user_id))
         with self._loop.turn():
-            count, _ = self._attached.get(context.client_id, (0, b""))
-            self._attached[context.client_id] = (count + 1, about)
             self._start_ticking()
         if new:
             self._run(self.started, context, framework)
+
+    def attached(self, client_id: str, user_id: str | None) -> None:
+        """It was let in, and did not leave meanwhile: renew its lease until `detach`. In the turn."""
+        if self.active:
+            count, _ = self._attached.get(client_id, (0, b""))
+            self._attached[client_id] = (count + 1, _about(user_id))
 
     def detach(self, client_id: str) -> None:
         """A connection of this session is gone; the session itself may go on. In the turn."""
@@ -105,3 +108,7 @@ class SessionHooks:
                     function(context)
             except Exception:
                 _log.exception("session hook %r failed for client %s", function, context.client_id)
+
+
+def _about(user_id: str | None) -> bytes:
+    return json.dumps({"user_id": user_id}).encode()

@@ -341,6 +341,7 @@ class Session:
         services, limits = self.services, self.services.limits
         self.identity = identity
         self.instance = command.instance
+        services.hooks.attached(identity.client_id, identity.user_id)
         transport = self.outlet.transport
         self.reply(
             m.HelloReply(
