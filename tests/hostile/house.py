@@ -13,6 +13,7 @@ from support.servers import Server, command
 from support.wire import Stream, hello, request, subscribe, whole_poll
 
 FOLDER = Path(__file__).resolve().parent
+SITE_SECRET = "what only the site knows"
 SECRET = "only-the-victim-may-see-this"
 VICTIM = {"Authorization": "Bearer victim"}
 

@@ -30,7 +30,6 @@ rt = Bridge(
         send_timeout=20.0,
         poll_wait=2.0,
         poll_interval=0.1,
-        token_ttl=float(os.environ.get("TOKEN_TTL", "300")),
     ),
 )
 open_channel = rt.channel("open", Any, keep=History(200, ttl=3600), public=True)

@@ -50,6 +50,9 @@ def check_request(method: str, http_version: str, header: Callable[[str], str | 
         raise HandshakeError(
             400, "not a WebSocket request; a proxy in between must pass on Upgrade and Connection"
         )
+    if header("transfer-encoding") or (header("content-length") or "0").strip() != "0":
+        # Where one reader sees a body, another sees frames.
+        raise HandshakeError(400, "a WebSocket request has no body")
     if (header("sec-websocket-version") or "").strip() != "13":
         raise HandshakeError(426, "this server speaks WebSocket version 13")
     key = (header("sec-websocket-key") or "").strip()

@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
 
 from rtbridge.errors import ConfigError
@@ -80,6 +81,14 @@ def _handler() -> type:
 
     class OneWriteHandler(base):  # type: ignore[misc]
         """pywsgi's handler, except that head and first piece of a response leave together."""
+
+        def read_request(self, raw_requestline: str) -> Any:
+            try:
+                return super().read_request(raw_requestline)
+            except (
+                HTTPException
+            ) as error:  # too many headers; for anything but a ValueError it logs a traceback
+                raise ValueError(str(error)) from None
 
         def _write_with_headers(self, data: bytes) -> None:
             held: list[bytes] = []
