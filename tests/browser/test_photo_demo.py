@@ -6,44 +6,41 @@ Times are those of DESIGN's promise for a photo (one second), from when its uplo
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from support.needs import needs
+from support.browser import SERVER_AWAY, chromium, problems_of
 from support.photo_site import PhotoSite, Visitor, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 NO_WEBSOCKET = "delete window.WebSocket"
-# What the browser itself writes to the console while a server is away; no script can keep it from that.
-SERVER_AWAY = re.compile(r"net::ERR_|WebSocket connection to .* failed")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = needs("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the seed in it, which takes seconds to draw."""
+    site = PhotoSite(tmp_path_factory.mktemp("seeded"))
+    site.start()
+    site.stop()
+    return site.folder / "data"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[PhotoSite]:
+def site(tmp_path: Path, seeded: Path) -> Iterator[PhotoSite]:
+    shutil.copytree(seeded, tmp_path / "data")
     site = PhotoSite(tmp_path)
     site.start()
     yield site
@@ -57,9 +54,7 @@ class Window:
         self, browser: Browser, site: PhotoSite, before: str = "", *, cut_sockets: bool = False
     ) -> None:
         self.page: Page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
-        self.problems: list[str] = []
-        self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.problems = problems_of(self.page)
         if before:
             self.page.add_init_script(before)
         if cut_sockets:
@@ -131,7 +126,7 @@ def test_a_photo_is_in_every_window_within_a_second_even_after_the_server_was_ki
 
     site.kill()
     for window in (one, two):
-        expect(window.badge).to_contain_text("Offline", timeout=20_000)
+        expect(window.badge).to_contain_text("Offline", timeout=40_000)
     site.start()
     missed = Visitor(site.url).upload((tmp_path / "one.png").read_bytes(), "while the windows are away")["id"]
     for window in (one, two):  # they come back by themselves, are told, and fetch the list
