@@ -104,20 +104,6 @@ test("latest: what was skipped is no loss", async () => {
     assert.deepEqual(happened("gap"), []);
 });
 
-test("a snapshot that comes with a reply is handed on before the publications", async () => {
-    const { server, connect, advance } = world();
-    server.channel("photos");
-    server.publish("photos", 1);
-    const read = server.read.bind(server);
-    server.read = (...values) => ({ ...read(...values), snapshot: ["state"] });
-    const rt = connect();
-    const order = [];
-    const feed = rt.subscribe("photos", data => order.push(data), { position: server.position("photos").replace(/1$/, "0") });
-    feed.on("snapshot", (data, { position }) => order.push(data, position));
-    await advance(1000);
-    assert.deepEqual(order, [["state"], server.position("photos"), 1]);
-});
-
 test("a hole on a socket is mended by subscribing again", async () => {
     const { server, connect, advance } = world();
     server.channel("photos");

@@ -35,7 +35,6 @@ export interface FeedEvents<T> {
     /** Something was lost, and everything up to `position` is to be fetched anew. */
     gap: [{ channel: string; position: string }];
     /** The state of the channel as of `position`. */
-    snapshot: [data: any, { channel: string; position: string }];
     /** The subscription stands; again after every reconnect. */
     subscribed: [{ channel: string; position: string; keep: "history" | "latest" | "volatile" }];
     error: [Problem & { channel: string }];

@@ -165,7 +165,6 @@ export function makeSession(env, changed, followApart) {
                 channel.cursor = next;
                 tell(channel, "gap", { position });
             }
-            if ("snapshot" in message) tell(channel, "snapshot", { position }, message.snapshot);
             for (const { offset, data, cause } of deliver) {
                 // Step by step, so that `feed.position` never names what a listener has not seen.
                 channel.cursor = { ...next, position: split(position)[0] + "." + offset };

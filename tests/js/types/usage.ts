@@ -9,7 +9,6 @@ const feed = rt.subscribe<Photo>("photos", (photo, { offset, cause }) => console
 const off: () => void = feed.on("publication", photo => console.log(photo.id));
 feed.on("gap", ({ position }) => position.length);
 feed.on("end", ({ code, reason, channel }) => [code, reason, channel]);
-feed.on("snapshot", (photos, { position }) => [photos, position]);
 off();
 feed.unsubscribe();
 rt.on("status", ({ state, transport }) => state === "online" && transport === "websocket");
