@@ -68,7 +68,10 @@ prices = rt.channel("prices/{lot_id:int}", Bid, keep="latest", public=True)
 
 
 def announce(bid: Bid) -> None:
-    """Tell everybody who looks, from wherever the bid came: a call, the plain form, a bot's thread."""
+    """Tell everybody who looks, from wherever the bid came: a call, the plain form, a bot's thread.
+
+    Two bids of one moment may be told in either order. The pages go by the amount, which only ever rises.
+    """
     lots(lot_id=bid.lot_id).publish(bid)
     prices(lot_id=bid.lot_id).publish(bid)
 

@@ -35,6 +35,14 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(autouse=True)
+def everybody_leaves(browser: Browser) -> Iterator[None]:
+    """Pages of an earlier test would go on looking for its server."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
 @contextlib.contextmanager
 def auction(folder: Path, port: int) -> Iterator[Server]:
     env = {"DATA_DIR": str(folder / "var")}

@@ -6,8 +6,12 @@ import contextlib
 import importlib
 import itertools
 import json
+import os
 import re
+import signal
+import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +23,9 @@ from xml.etree import ElementTree
 
 import pytest
 from flask.testing import FlaskClient
+
+from support import wire
+from support.servers import started
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -336,3 +343,56 @@ def test_a_start_opens_a_sale_only_if_none_is_running(demo: ModuleType, tmp_path
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE lots SET ends_at = 0")
     assert sales_after_a_start() == 2
+
+
+# --- how it is started -------------------------------------------------------------------------------------------
+
+RUN = EXAMPLES / "flask_demo" / "run.py"
+
+
+def test_run_says_where_it_is_and_ends_quietly(tmp_path: Path) -> None:
+    with started("run", [sys.executable, str(RUN)], tmp_path, env={"DATA_DIR": str(tmp_path)}) as server:
+        assert wire.request(server.port, "GET", "/").status == 200
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) == 0
+    assert server.log() == f"Auction: http://127.0.0.1:{server.port}/\n"
+
+
+def test_run_takes_the_next_port_unless_it_was_told_one(tmp_path: Path) -> None:
+    env = {**os.environ, "DATA_DIR": str(tmp_path)}
+    env.pop("PORT", None)
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # somebody else has it: as good
+            taken.bind(("127.0.0.1", 8001))
+            taken.listen()
+        process = subprocess.Popen([sys.executable, str(RUN)], env=env, stdout=subprocess.PIPE, text=True)
+        with process:
+            assert process.stdout
+            said = process.stdout.readline()
+            process.terminate()
+        port = int(said.rsplit(":", 1)[1].strip("/\n"))
+        assert 8001 < port <= 8050
+        told = subprocess.run(
+            [sys.executable, str(RUN)],
+            env={**env, "PORT": "8001"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert told.returncode != 0 and "port 8001 is in use" in told.stderr and "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "app"), [(".", ["--app", "examples.flask_demo.app"]), ("examples/flask_demo", [])]
+)
+def test_it_runs_on_flasks_own_server(tmp_path: Path, folder: str, app: list[str]) -> None:
+    command = [sys.executable, "-m", "flask", *app, "run", "--port", "{port}"]
+    cwd = EXAMPLES.parent / folder
+    with started("flask", command, tmp_path, cwd=cwd, env={"DATA_DIR": str(tmp_path)}) as server:
+        page = wire.request(server.port, "GET", "/lots/1")
+        position = page_data(page.body.decode())["position"]
+        cookie = page.headers["Set-Cookie"].split(";")[0]
+        bid = wire.call("auction.bid", {"lot_id": 1, "amount": 80, "bidder": "Ada"})
+        with wire.Socket(server.port, wire.hello(), wire.subscribe("lots/1", position)) as watching:
+            wire.poll(server.port, wire.hello(), bid, headers={"Cookie": cookie})
+            assert watching.published("lots/1")["amount"] == 80
