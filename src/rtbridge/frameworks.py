@@ -146,7 +146,9 @@ class DjangoSite:
         # Not transaction.on_commit: outside a transaction it would connect to the database just to find that out.
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block:
-                connection.on_commit(function)
+                # Robust: the data is committed, so a bus that is away must not turn the answer into an error any more.
+                # Django logs it.
+                connection.on_commit(function, robust=True)
                 return
         function()
 
