@@ -107,10 +107,10 @@ class Conversation:
         if standing.state is not State.APART:
             self.cancelled.append(channel)
 
-    def pushed(self, channel: str) -> bool:
-        """Whether the server pushes a channel here."""
-        standing = self.standing.get(channel)
-        return standing is not None and standing.state is State.ON
+    def pushed(self, channel: Channel | None) -> bool:
+        """Whether the server pushes a channel here, on behalf of what follows it now."""
+        standing = self.standing.get(channel.name) if channel is not None else None
+        return standing is not None and standing.channel is channel and standing.state is State.ON
 
 
 class Core:
@@ -211,7 +211,8 @@ class Core:
     def differs(self, conversation: Conversation, now: float) -> bool:
         """Whether a stream, which cannot be told anything any more, has to be replaced by another one."""
         unwanted = (conversation.standing[name].state for name in self.outdated(conversation))
-        return bool(self.missing(conversation, now)) or any(state is not State.APART for state in unwanted)
+        gone = bool(conversation.cancelled) or any(state is not State.APART for state in unwanted)
+        return gone or bool(self.missing(conversation, now))
 
     def send_calls(self, conversation: Conversation, now: float, most: int) -> list[m.Command]:
         """Calls that wait for a connection, oldest first, such that at most `most` wait on this one.
@@ -250,7 +251,8 @@ class Core:
         match message:
             case m.Publications() | m.GapPush():
                 # Otherwise it is of a subscription that is no more.
-                return self._merge(conversation, message) if conversation.pushed(message.channel) else []
+                pushed = conversation.pushed(self.channels.get(message.channel))
+                return self._merge(conversation, message) if pushed else []
             case m.Subscribed():
                 return self._subscribed(conversation, message)
             case m.Result():
@@ -261,7 +263,7 @@ class Core:
             case m.HelloReply():
                 return self._greeted(conversation, message)
             case m.UnsubscribedPush():
-                if not conversation.pushed(message.channel):
+                if not conversation.pushed(self.channels.get(message.channel)):
                     return []
                 del conversation.standing[message.channel]
                 return self.refuse(message.channel, m.ErrorReply(None, message.code, message.message), now)
@@ -340,7 +342,12 @@ class Core:
         self, conversation: Conversation | None, message: m.Subscribed | m.Publications | m.GapPush
     ) -> list[e.Event]:
         channel = self.channels.get(message.channel)
-        if channel is None or channel.held:
+        if channel is None:
+            return []
+        followed_here = conversation is not None and conversation.pushed(channel)
+        if channel.held:
+            if conversation is not None and followed_here:
+                conversation.drop(channel.name)  # what was thrown away has to be asked for again
             return []
         merged = merge(channel.cursor, message)
         channel.cursor = merged.cursor
@@ -349,7 +356,7 @@ class Core:
             found.append(e.GapFound(channel.name, message.position))
         if merged.deliver:
             found.append(e.Delivered(channel.name, message.position.epoch, merged.deliver))
-        if merged.resubscribe and conversation is not None and conversation.pushed(channel.name):
+        if merged.resubscribe and conversation is not None and followed_here:
             conversation.drop(channel.name)
         elif isinstance(message, m.Subscribed) and merged.cursor.position is not None:
             found.append(e.Confirmed(channel.name, merged.cursor.position))

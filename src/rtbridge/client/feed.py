@@ -83,6 +83,7 @@ class Feed:
         self._inbox = inbox
         self._end: _End | None = None
         self._confirmed: str | None = None
+        self._told = False
         # One counter for each side, so that neither needs a lock.
         self._put = 0
         self._taken = 0
@@ -177,7 +178,8 @@ class Feed:
 
     def confirm(self, position: Position) -> None:
         """The subscription stands."""
-        if self._confirmed is None:
+        if not self._told:
+            self._told = True
             self._ready.put(str(position))
 
     def finish(self, error: ClientError) -> None:

@@ -2,8 +2,8 @@
 
     websocket > eventstream > longpoll > shortpoll
 
-A rung that fails twice in a row rests for a while, and so does one that the server sends us down from. Where the server
-was not even reached, no rung is to blame. Retry and backoff are owned here, once, above all transports.
+A rung that fails twice in a row rests for a while, and so does one that the server sends us down from. Where the
+server was not even reached, or said when to come back, no rung is to blame.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Ladder:
         """A connection of `rung` ended."""
         if ending.step == "lower":
             self._rest(rung, now)
-        elif ending.reached and not was_open:
+        elif ending.reached and not was_open and ending.retry_after is None:
             self._failures[rung] += 1
             if self._failures[rung] >= FAILURES:
                 self._rest(rung, now)

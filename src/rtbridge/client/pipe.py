@@ -15,6 +15,8 @@ from rtbridge.client.origin import Origin
 from rtbridge.runtime import Loop, Timer, Watch
 
 READ = 65_536
+LINGER = 5.0
+"""Seconds that a closed pipe has for what is still to be sent."""
 _PENDING = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
 
 
@@ -72,6 +74,9 @@ class Pipe:
         self._closing = True
         if not self._unsent:
             self.close()
+        else:
+            self._want()
+            self._timer = self._loop.call_later(LINGER, self.close)
 
     def close(self) -> None:
         """Close at once. May be repeated."""

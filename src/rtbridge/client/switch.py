@@ -93,7 +93,10 @@ class Switch:
     def use(self, choice: str) -> None:
         """Change to another transport, or to `auto`."""
         self._ladder.choose(choice)
-        self._stop_timers()
+        for timer in (self._retry, self._climb):
+            if timer is not None:
+                timer.cancel()
+        self._retry = self._climb = None
         if self._trying is not None and self._trying.transport != self._ladder.best(self._loop.now()):
             self._trying.close()
             self._trying = None
