@@ -1,4 +1,4 @@
-"""What every transport keeps. A new one is a class with the fixture `open`; see tests/transports/test_transport_contract.py.
+"""What every transport keeps. A new one is a class with the fixture `open`, beside those in tests/transports/.
 
 `open(house, channels)` gives a `Follower`: a tiny client that follows channels as the protocol's page says, asks again
 where the page says so, and merges nothing. What it saw is in `seen`, in order.
