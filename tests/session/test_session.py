@@ -394,3 +394,21 @@ def test_a_failing_database_keeps_access_until_it_expires(house: House) -> None:
     assert client.ended is None
     house.loop.advance(house.limits.token_ttl * 0.3)
     assert client.ended is not None and client.ended[0] == 4100
+
+
+def test_many_commands_in_one_message_do_not_add_up_without_bound() -> None:
+    house = House(Limits(page_bytes=2_000))
+    house.channel("news", public=True, keep=History(5, ttl=3600))
+    for number in range(5):
+        house.publish("news", "x" * 390 + str(number))
+    client = house.client("shortpoll")
+    client.hello()
+    pairs = [(subscribe("news", recent=5), {"type": "unsubscribe", "channel": "news"})] * 50
+    client.session.receive([command for pair in pairs for command in pair])
+    replies = client.take()
+    assert len(replies) == 50
+    assert sum(len(str(reply)) for reply in replies) < 50 * 200 + 3 * 2_000
+    cut = replies[-1]
+    assert (cut["publications"], cut["more"]) == ([], True)
+    (rest,) = client.send(subscribe("news", position=cut["position"]))
+    assert [*offsets(rest)][:1] == [1]

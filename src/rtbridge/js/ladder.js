@@ -159,7 +159,7 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         if (retryAfter) env.clearTimeout(race);
         else if (!links.size && race) fallBack();
         if (!links.size) retry = env.setTimeout(climb, retryAfter * 1000 || backoff(env, attempt++));
-        changed(attempt > 2);
+        changed(attempt > 3);
     };
 
     /** Settled on what is best: the next page begins with it. */

@@ -140,8 +140,13 @@ class Access:
         identity.grants[channel] = self.wall() + self.limits.token_ttl
         identity.changed = True
 
-    def token_for(self, identity: Identity) -> str:
-        """Sign the identity with the grants that still live (the longest-lived first, as many as fit)."""
+    def token_for(self, identity: Identity, max_bytes: int | None = None) -> str:
+        """Sign the identity with the grants that still live: the longest-lived, as many as fit into `max_bytes`.
+
+        Args:
+            max_bytes: None for `limits.max_token`.
+        """
+        most = self.limits.max_token if max_bytes is None else max_bytes
         now = self.wall()
         identity.changed = False
         living = {channel: expiry for channel, expiry in identity.grants.items() if expiry > now}
@@ -151,7 +156,7 @@ class Access:
                     identity.client_id, identity.user_id, identity.fingerprint, now, identity.expires, living
                 )
             )
-            if len(token) <= self.limits.max_token or not living:
+            if len(token) <= most or not living:
                 return token
             keep = sorted(living.items(), key=lambda item: item[1], reverse=True)[: len(living) // 2]
             living = dict(keep)

@@ -20,9 +20,8 @@ from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page
 from rtbridge.protocol.states import State, advance, event_of
-from rtbridge.session import subscribing
+from rtbridge.session import calling, subscribing
 from rtbridge.session.access import Identity, keepable
-from rtbridge.session.calls import Outcome
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import Renewal, renew
 from rtbridge.session.services import Services
@@ -30,7 +29,6 @@ from rtbridge.session.subscription import Subscription, page_on, publications_on
 
 T = TypeVar("T")
 _log = logging.getLogger("rtbridge")
-_CALL_RECHECK = 0.25  # seconds between looks at a call that runs on another connection
 
 
 class Session:
@@ -43,7 +41,7 @@ class Session:
     """
 
     __slots__ = (
-        "_busy", "_dirty", "_looping", "_queue", "_reading", "_renewal", "_replies", "environ", "identity",
+        "_busy", "_dirty", "_looping", "_owed", "_queue", "_reading", "_renewal", "_replies", "environ", "identity",
         "instance", "more", "outlet", "services", "state", "subscriptions",
     )  # fmt: skip
 
@@ -61,6 +59,7 @@ class Session:
         self._looping = False
         self._reading = False
         self._replies: list[bytes] = []
+        self._owed = 0  # bytes of the replies
         self._dirty: dict[str, None] = {}
         self._renewal: Renewal | None = None
 
@@ -119,6 +118,11 @@ class Session:
         return len(self._replies)
 
     @property
+    def room(self) -> int:
+        """Bytes of publications that replies may still carry before some are collected; 0 or less: none."""
+        return self.services.limits.page_bytes - self._owed
+
+    @property
     def at_rest(self) -> bool:
         """Every command is answered and no page of the bus is on its way."""
         return not (self._busy or self._queue or self._reading)
@@ -130,12 +134,12 @@ class Session:
 
     def collect(self, budget: int) -> list[bytes]:
         """What can be sent now: replies, then publications from each position, about `budget` bytes of them."""
-        out, self._replies = self._replies, []
+        left = budget - self._owed
+        out = self._take_replies()
         self.more = False
         if not self._dirty:
             return out
         marked, self._dirty = self._dirty, {}
-        left = budget - sum(map(len, out))
         for channel in marked:
             if left <= 0:
                 self._dirty[channel] = None
@@ -146,9 +150,12 @@ class Session:
                 out.append(chunk)
                 left -= len(chunk)
         # A bus that does not block gives its pages at once: they belong to this answer, a poll has no other.
-        out += self._replies
-        self._replies = []
-        return out
+        return out + self._take_replies()
+
+    def _take_replies(self) -> list[bytes]:
+        taken, self._replies = self._replies, []
+        self._owed = 0
+        return taken
 
     def _pull(self, channel: str, max_bytes: int) -> bytes | None:
         subscription = self.subscriptions.get(channel)
@@ -200,13 +207,11 @@ class Session:
         if isinstance(found, BusError):
             self.services.loop.call_later(1.0, self.news, subscription.channel)
         elif isinstance(found, Gap):
-            self._replies.append(self._gap(subscription, found))
+            self._owe(self._gap(subscription, found))
         else:
             if found.publications:
                 wire = self.outlet.wire
-                self._replies.append(
-                    page_on(wire, subscription.channel, found.position, found.publications, found.more)
-                )
+                self._owe(page_on(wire, subscription.channel, found.position, found.publications, found.more))
                 self.services.metrics.add("deliveries", len(found.publications))
             self.more = self.more or found.more
             moved = found.position != subscription.position
@@ -220,7 +225,12 @@ class Session:
         return wire.wrap(wire.codec.encode(message))
 
     def reply(self, message: m.ServerMessage) -> None:
-        self._replies.append(self._encode(message))
+        """Answer a command; it leaves with the next `collect`."""
+        self._owe(self._encode(message))
+
+    def _owe(self, piece: bytes) -> None:
+        self._replies.append(piece)
+        self._owed += len(piece)
 
     def _fail(self, error: ProtocolError, command: object) -> None:
         command_id = error.command_id if error.command_id is not None else getattr(command, "id", None)
@@ -269,7 +279,7 @@ class Session:
         elif isinstance(command, m.Unsubscribe):
             self._unsubscribe(command)
         elif isinstance(command, m.Call):
-            self._call(command)
+            calling.begin(self, command)
         elif isinstance(command, m.Ping):
             self.reply(m.PongReply(command.id))
         elif isinstance(command, m.Bye):
@@ -425,27 +435,3 @@ class Session:
         self._drop(command.channel)
         if command.id is not None:
             self.reply(m.Unsubscribed(command.id, command.channel))
-
-    # -- calls --------------------------------------------------------------------------------------------
-
-    def _call(self, command: m.Call) -> None:
-        services, identity = self.services, self.known_identity
-        declaration = services.registry.call(command.name)
-        if declaration is None:
-            raise ProtocolError(ErrorCode.NO_SUCH_CALL, f"no such call: {command.name!r}")
-        context = services.access.context(identity, self.environ, self.outlet.transport, command.call_id)
-        framework = services.access.framework
-
-        def look() -> None:
-            if self.state is not State.ENDED:
-                self.job(command, lambda: services.calls.run(declaration, context, command, framework), came)
-
-        def came(outcome: Outcome | None) -> None:
-            if outcome is None:
-                # It runs on another connection: look again soon, the queue waits behind it.
-                self._busy = True
-                services.loop.call_later(_CALL_RECHECK, look)
-            else:
-                self.reply(outcome.reply(command))
-
-        look()

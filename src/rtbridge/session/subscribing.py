@@ -93,8 +93,11 @@ class Subscribing:
         if command.id is None:
             session.follow(subscription)
             return
-        limits = session.services.limits
-        found = pull(subscription, tail, limits.page_publications, limits.page_bytes)
+        if session.room <= 0:
+            # Many commands in one message must not add up to an answer without bound: this one gets its share later.
+            self._answer(command.id, subscription, Page(start, (), True))
+            return
+        found = pull(subscription, tail, session.services.limits.page_publications, session.room)
         if found.ask_bus:
             self._read(subscription)
         elif found.gap is not None:

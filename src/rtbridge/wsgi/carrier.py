@@ -76,7 +76,7 @@ class Parking:
 
     def _room(self) -> int:
         """Most threads that may be parked: a share of the pool as far as it has shown itself."""
-        pool = _pool_size(threading.current_thread().name)
+        pool = _pool_size(threading.current_thread())
         if pool is None:
             return self._limits.parked_max
         return min(self._limits.parked_max, max(1, int(pool * self._limits.parked_share)))
@@ -104,13 +104,25 @@ def _nothing() -> None:
     pass
 
 
-def _pool_size(thread_name: str) -> int | None:
+def _pool_size(thread: threading.Thread) -> int | None:
     """How many threads share this thread's pool; None for servers that start a thread for each connection.
 
     Pools number their threads (`waitress-3`, `ThreadPoolExecutor-0_7`); a thread for each connection is named
     after its function (`Thread-12 (process_request_thread)`), and there are always more of those.
     """
-    if thread_name.startswith("Thread-") and "(process_request_thread)" in thread_name:
+    if thread.name.startswith("Thread-") and "(process_request_thread)" in thread.name:
         return None
-    prefix = re.sub(r"\d+( \(.*\))?$", "", thread_name)
-    return sum(1 for thread in threading.enumerate() if thread.name.startswith(prefix))
+    prefix = re.sub(r"\d+( \(.*\))?$", "", thread.name)
+    started = sum(1 for other in threading.enumerate() if other.name.startswith(prefix))
+    return max(started, _executor_size(thread))
+
+
+def _executor_size(thread: threading.Thread) -> int:
+    """The size that a `ThreadPoolExecutor` (gunicorn's gthread) may grow to: it starts its threads only as needed.
+
+    The thread was started with a weak reference to its executor; 0 where this is not so.
+    """
+    arguments = getattr(thread, "_args", None) or (None,)
+    executor = arguments[0]() if callable(arguments[0]) else None
+    size = getattr(executor, "_max_workers", 0)
+    return size if isinstance(size, int) else 0

@@ -25,6 +25,7 @@ from rtbridge.wsgi.waiting import carry_poll
 
 _RECENT = 20  # publications sent to who asks without a position
 _TOKEN = "Rtbridge-Token"
+_TOKEN_BYTES = 4096  # servers and proxies refuse long header lines, gunicorn above 8190 bytes
 
 
 def channel_answer(request: Request, services: Services, parking: Parking) -> Response:
@@ -62,7 +63,7 @@ def _permit(
         context = access.context(identity, environ, "shortpoll")
         access.permit(identity, declaration, name, params, context)
     life = max(0.0, identity.grants[name] - access.wall())
-    return [(_TOKEN, access.token_for(identity))] if identity.changed else [], life
+    return [(_TOKEN, access.token_for(identity, _TOKEN_BYTES))] if identity.changed else [], life
 
 
 def _question(

@@ -120,7 +120,9 @@ def _inside(reader: Any) -> Any | None:
             inner = getattr(reader, name, None)
         if inner is not None and inner is not reader:
             return inner
-    return getattr(getattr(reader, "_read", None), "__self__", None)  # Django's LimitedStream keeps a bound method
+    return getattr(
+        getattr(reader, "_read", None), "__self__", None
+    )  # Django's LimitedStream keeps a bound method
 
 
 def _read_ahead(environ: Mapping[str, Any], sock: Any) -> bytes:
