@@ -140,8 +140,12 @@ def build_wheel():
         requires = tomllib.load(file)["build-system"]["requires"]
     pip("build", *requires)
     shutil.rmtree(str(WHEELS), ignore_errors=True)
-    build = [PYTHON, "-m", "build", "--quiet", "--wheel", "--no-isolation", "--outdir", WHEELS]
-    run(*build, ROOT, stdout=subprocess.DEVNULL)
+    build = [PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", WHEELS]
+    try:
+        run(*build, ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except subprocess.CalledProcessError as error:
+        sys.stdout.buffer.write(error.stdout)
+        raise
     (wheel,) = WHEELS.glob("*.whl")
     return wheel
 

@@ -28,3 +28,6 @@ def test_the_browser_page_names_every_member() -> None:
     page = (REFERENCE / "browser.md").read_text()
     assert {"subscribe", "position", "gap"} <= members
     assert not [name for name in members - {"environment"} if not re.search(rf"\b{name}\b", page)]
+    events = set(re.findall(r'^\| `"(\w+)"`', page, re.MULTILINE))
+    assert "gap" in events
+    assert events <= members
