@@ -30,7 +30,7 @@ class BusError(RtbridgeError):
 
 
 class BusUnavailable(BusError):
-    """The bus is out of reach. What was to be published was *not* confirmed; try again with the same idempotency key."""
+    """The bus is out of reach. What was to be published was *not* confirmed; try again with the same key."""
 
 
 class Refused(RtbridgeError):

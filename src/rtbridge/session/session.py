@@ -420,8 +420,13 @@ class Session:
 
     def follow(self, subscription: Subscription) -> None:
         """Become a reader of a channel, from the subscription's position."""
+        try:
+            self.services.fanout.join(subscription.channel, self)
+        except LookupError:
+            raise ProtocolError(
+                ErrorCode.UNAVAILABLE, "the channel was let go meanwhile; subscribe again"
+            ) from None
         self.subscriptions[subscription.channel] = subscription
-        self.services.fanout.join(subscription.channel, self)
         self._dirty[subscription.channel] = None
 
     def _drop(self, channel: str) -> None:

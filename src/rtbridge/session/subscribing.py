@@ -144,6 +144,7 @@ class Subscribing:
         if not whole:
             metrics.add("gaps")
         subscription.position = found.position
+        session.follow(subscription)
         session.reply(
             m.Subscribed(
                 id=command_id,
@@ -155,7 +156,6 @@ class Subscribing:
                 more=isinstance(found, Page) and found.more,
             )
         )
-        session.follow(subscription)
 
     def _is_limited(self) -> bool:
         """Whether the author stopped this channel below the transport it is asked for on."""

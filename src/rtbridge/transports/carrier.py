@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.frames import Opcode, frame, text_frame
 from rtbridge.session.outlet import Wire
+
+_log = logging.getLogger("rtbridge")
 
 
 class Carrier(Protocol):
@@ -18,6 +21,18 @@ class Carrier(Protocol):
 
     def finish(self, answer: object) -> None:
         """Hand over what the request is answered with, or the next piece of it."""
+
+
+def safely(give_up: Callable[[], object], callback: Callable[..., object], *args: object) -> None:
+    """Run a loop's callback for one connection: what it raises ends that connection, and no other.
+
+    Without it the error would be logged and whoever carries the request would wait for ever.
+    """
+    try:
+        callback(*args)
+    except Exception:
+        _log.exception("a connection failed")
+        give_up()
 
 
 def poll_wire(codec: Codec) -> Wire:

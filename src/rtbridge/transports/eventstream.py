@@ -16,7 +16,7 @@ from rtbridge.runtime import Timer
 from rtbridge.session.outlet import Wire
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
-from rtbridge.transports.carrier import Carrier, stream_wire
+from rtbridge.transports.carrier import Carrier, safely, stream_wire
 
 
 class EventStream:
@@ -50,7 +50,9 @@ class EventStream:
     def hang_up(self) -> None:
         """The client is gone: end the response. In the turn."""
         self.close()
-        self.due()
+        if self._waiting:
+            self._waiting = False
+            self._carrier.finish(None)
 
     def close(self) -> None:
         """The response is over, whoever ended it. In the turn; idempotent."""
@@ -63,7 +65,7 @@ class EventStream:
     def due(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._services.loop.call_soon(self._look)
+            self._services.loop.call_soon(safely, self.hang_up, self._look)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.errors import BusError
@@ -20,7 +21,7 @@ from rtbridge.protocol.publications import Gap, Page, Publication
 from rtbridge.runtime import Timer
 from rtbridge.session.services import Services
 from rtbridge.session.subscription import Subscription, pull
-from rtbridge.transports.carrier import Carrier
+from rtbridge.transports.carrier import Carrier, safely
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class ChannelAnswer:
     position: Position
     body: bytes
     recovered: bool
+    more: bool = False
 
 
 class _Reader:
@@ -64,24 +66,33 @@ class _Reader:
     def start(self) -> None:
         """Begin. In the turn."""
         question = self._question
-        self._services.fanout.when_ready(question.channel, question.declaration.keep, self._ready)
+        self._services.fanout.when_ready(question.channel, question.declaration.keep, self._ready_safely)
 
     def news(self, channel: str) -> None:
         """(Fanout's callback.)"""
         if not self._scheduled:
             self._scheduled = True
-            self._services.loop.call_soon(self._look_soon)
+            self._services.loop.call_soon(safely, self._give_up, self._look_soon)
 
     def _look_soon(self) -> None:
         self._scheduled = False
         if not self._done and not self._reading:
             self._look()
 
+    def _ready_safely(self, tail: Tail | BusError) -> None:
+        safely(self._give_up, self._ready, tail)
+
+    def _give_up(self) -> None:
+        raise NotImplementedError
+
     def _ready(self, tail: Tail | BusError) -> None:
         if self._done:
             return
         if isinstance(tail, BusError):
             self._failed(tail)
+            return
+        if self._place is not None:
+            self._look()
             return
         question, after = self._question, self._question.after
         if after is None:
@@ -111,13 +122,14 @@ class _Reader:
             self._nothing(place.position)
 
     def _ask_bus(self, place: Subscription) -> None:
+        came = partial(safely, self._give_up, self._came)
         self._reading = True
         limit = self._services.limits.page_publications
         if self._question.after is None and not self._joined:
             # "The newest few": counting back from the end may lead below what is kept, the bus knows.
-            self._services.fanout.read_bus(place.channel, None, min(self._question.recent, limit), self._came)
+            self._services.fanout.read_bus(place.channel, None, min(self._question.recent, limit), came)
         else:
-            self._services.fanout.read_bus(place.channel, place.position, limit, self._came)
+            self._services.fanout.read_bus(place.channel, place.position, limit, came)
 
     def _came(self, found: Page | Gap | BusError) -> None:
         self._reading = False
@@ -135,8 +147,12 @@ class _Reader:
 
     def _join(self) -> None:
         if not self._joined:
-            self._joined = True
-            self._services.fanout.join(self._question.channel, self)
+            try:
+                self._services.fanout.join(self._question.channel, self)
+            except LookupError:
+                self.start()  # the channel was let go while the bus was asked: have it watched again
+            else:
+                self._joined = True
 
     def _leave(self) -> None:
         self._done = True
@@ -174,6 +190,8 @@ class ChannelPoll(_Reader):
                 self._timer.cancel()
             self._carrier.finish(None)
 
+    _give_up = abort
+
     def _nothing(self, position: Position) -> None:
         if self._expired:
             self._answer(position, (), None, False)
@@ -208,7 +226,7 @@ class ChannelPoll(_Reader):
         codec = self._codec
         fragments = [codec.publication(publication) for publication in publications]
         body = codec.channel_answer(self._question.channel, position, fragments, recovered, more)
-        self._carrier.finish(ChannelAnswer(position, body, recovered is not False))
+        self._carrier.finish(ChannelAnswer(position, body, recovered is not False, more))
 
 
 class ChannelStream(_Reader):
@@ -247,6 +265,9 @@ class ChannelStream(_Reader):
         if self._waiting:
             self._waiting = False
             self._carrier.finish(None)
+
+    def _give_up(self) -> None:
+        self.hang_up()
 
     def close(self) -> None:
         """The response is over. In the turn; idempotent."""

@@ -11,7 +11,7 @@ from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.session.outlet import Wire
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
-from rtbridge.transports.carrier import Carrier, poll_wire
+from rtbridge.transports.carrier import Carrier, poll_wire, safely
 
 
 class ShortPoll:
@@ -59,7 +59,7 @@ class ShortPoll:
     def due(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._services.loop.call_soon(self._look)
+            self._services.loop.call_soon(safely, self.abort, self._look)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)

@@ -8,7 +8,6 @@ stays in the log, and the session is asked again when the socket drains.
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,9 +22,8 @@ from rtbridge.runtime import Timer, Watch
 from rtbridge.session.outlet import Wire
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
-from rtbridge.transports.carrier import Carrier, socket_wire
+from rtbridge.transports.carrier import Carrier, safely, socket_wire
 
-_log = logging.getLogger("rtbridge")
 _READ = 65_536  # bytes of one recv
 _CHUNK = 65_536  # bytes gathered for one send
 _PAUSE_AT = 32  # commands waiting and replies unsent at which we stop reading until they are done and gone
@@ -73,20 +71,20 @@ class WebSocket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
         self._timer: Timer | None = services.loop.call_later(
-            limits.hello_timeout, self._safely, self._hello_late
+            limits.hello_timeout, safely, self.abandon, self._hello_late
         )
-        self._watch: Watch = services.loop.watch(sock, partial(self._safely, self._on_ready))
+        self._watch: Watch = services.loop.watch(sock, partial(safely, self.abandon, self._on_ready))
         self._watch.want(read=True, write=False)
         services.metrics.add("connections_websocket")
         if early:
-            services.loop.call_soon(self._safely, self._feed, early)
+            services.loop.call_soon(safely, self.abandon, self._feed, early)
 
     # -- what the session calls ---------------------------------------------------------------------------
 
     def due(self) -> None:
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._services.loop.call_soon(self._safely, self._flush)
+            self._services.loop.call_soon(safely, self.abandon, self._flush)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)
@@ -100,14 +98,6 @@ class WebSocket:
         self._say_goodbye(code, reason, words)
 
     # -- reading ------------------------------------------------------------------------------------------
-
-    def _safely(self, callback: Callable[..., None], *args: Any) -> None:
-        """What a callback of the loop raises ends this connection, and no other."""
-        try:
-            callback(*args)
-        except Exception:
-            _log.exception("a WebSocket connection failed")
-            self.abandon()
 
     def _on_ready(self, readable: bool, writable: bool) -> None:
         if readable and not self._closed:
@@ -239,7 +229,7 @@ class WebSocket:
 
     def _ping_later(self) -> None:
         self._timer = self._services.loop.call_later(
-            self._services.limits.ping_interval, self._safely, self._ping
+            self._services.limits.ping_interval, safely, self.abandon, self._ping
         )
 
     def _ping(self) -> None:

@@ -131,10 +131,11 @@ def _poll(
 
 
 def _etag(answer: ChannelAnswer, codec: Codec) -> str:
-    # For one URL the position says it all, except whether it was reached whole, and in which codec.
+    # For one URL the position says it all, except whether it was reached whole or cut, and in which codec.
     gap = "" if answer.recovered else "-gap"
+    more = "-more" if answer.more else ""
     packed = "" if codec.name == "json" else "-" + codec.name
-    return f'"{answer.position}{gap}{packed}"'
+    return f'"{answer.position}{gap}{more}{packed}"'
 
 
 def _caching(question: Question) -> str:

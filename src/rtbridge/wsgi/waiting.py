@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from rtbridge.errors import ProtocolError
+from rtbridge.protocol.codes import ErrorCode
 from rtbridge.runtime import Loop
 from rtbridge.wsgi.carrier import Place, RequestCarrier
 from rtbridge.wsgi.departure import Departure
@@ -33,6 +35,9 @@ def carry_poll(
 
     Args:
         place: where it may park. A parked poll whose client leaves is answered at once, which frees the place.
+
+    Raises:
+        ProtocolError: FAILED, where the poll gave up because of an error of ours.
     """
     departure: Departure | None = None
     answer: object = _NO_ANSWER
@@ -42,6 +47,8 @@ def carry_poll(
             if place is not None:
                 departure = Departure(loop, environ, poll.hurry)
         answer = carrier.carry()
+        if answer is None:
+            raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
         return answer
     finally:
         with loop.turn():
