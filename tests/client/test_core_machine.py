@@ -1,8 +1,9 @@
 """The core against a model of the server, with everything going wrong in every order that Hypothesis can think of.
 
-Several connections at once, each cut at any moment; sockets, whose messages arrive one by one, and polls, whose answers are
-lost or arrive late; logs that are trimmed or forgotten; sessions that the server forgets; readers that fall behind. What
-must hold: each publication comes out once and in order, or a gap is told; each call runs at most once.
+Several connections at once, each cut at any moment; sockets, whose messages arrive one by one, and polls, whose
+answers are lost or arrive late; logs that are trimmed or forgotten; sessions that the server forgets; readers that
+fall behind. What must hold: each publication comes out once and in order, or a gap is told; each call runs at most
+once.
 """
 
 from __future__ import annotations

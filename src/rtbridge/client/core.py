@@ -198,7 +198,8 @@ class Core:
 
     def missing(self, conversation: Conversation, now: float) -> list[Channel]:
         """Channels that should be followed on a connection and are not."""
-        return [channel for channel in self._wanted(now) if channel.name not in conversation.standing]
+        standing = conversation.standing
+        return [c for c in self._wanted(now) if c.name not in standing or standing[c.name].channel is not c]
 
     def outdated(self, conversation: Conversation) -> list[str]:
         """Channels that are followed on a connection and should not be."""

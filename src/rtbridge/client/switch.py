@@ -15,13 +15,10 @@ from rtbridge.client import events as e
 from rtbridge.client.core import Core
 from rtbridge.client.ladder import Ladder
 from rtbridge.client.link import Link
-from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.runtime import Loop, Timer
 
 BESIDE = 0.3
 """Seconds until an attempt that is not open gets a poll beside it."""
-SOCKETS = ("websocket", "eventstream")
-"""Of these, a newer one closes the older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +73,6 @@ class Switch:
         self._live: Link | None = None
         self._trying: Link | None = None
         self._beside: Link | None = None
-        self._newest: Link | None = None
-        """The newest socket or stream."""
         self._retry: Timer | None = None
         self._race: Timer | None = None
         self._climb: Timer | None = None
@@ -174,15 +169,13 @@ class Switch:
                 self._gone()
             return
         self._forget(link)
-        ours = ending.code == DisconnectCode.REPLACED and link is not self._newest
-        if ending.step == "stop" and not ours and (link.is_open or self._live is None):
+        if ending.step == "stop" and (link.is_open or self._live is None):
             self._stop(ending)
             return
         if ending.step == "renew":
             self._core.forget_token()
-        if not ours:
-            self._error = ending.message
-            self._ladder.failed(link.transport, ending, link.is_open, self._loop.now())
+        self._error = ending.message
+        self._ladder.failed(link.transport, ending, link.is_open, self._loop.now())
         if self._trying is None and self._retry is None:
             self._retry = self._loop.call_later(self._ladder.pause(ending), self._try_again)
         elif self._trying is not None and self._live is None and self._race is None:
@@ -205,8 +198,6 @@ class Switch:
 
     def _try(self, transport: str) -> None:
         link = self._trying = self._make_link(transport, self)
-        if transport in SOCKETS:
-            self._newest = link
         if self._live is None and self._race is None:
             self._race = self._loop.call_later(BESIDE, self._run_beside)
         link.start()
@@ -223,6 +214,7 @@ class Switch:
     def _try_again(self) -> None:
         self._retry = None
         self._look()
+        self.stir()  # what failed may have been the replacement of an outdated stream
 
     def _climb_on(self) -> None:
         self._climb = None
