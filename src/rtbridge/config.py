@@ -50,6 +50,8 @@ class Limits:
     """Seconds the peer has to answer a close frame."""
     send_buffer: int = 65_536
     """Bytes of kernel send buffer per WebSocket (SO_SNDBUF): a slow reader must cost no more than an idle one."""
+    drain_window: float = 5.0
+    """Seconds over which the clients of a server that stops are told to come back."""
     parked_share: float = 0.5
     """Share of a threaded server's threads that polls, streams and sockets may occupy."""
     parked_max: int = 1_000

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import secrets
 import sys
 import time
@@ -31,6 +32,7 @@ from rtbridge.fanout import Fanout
 from rtbridge.frameworks import Framework, find_framework
 from rtbridge.metrics import Metrics
 from rtbridge.origins import OriginRules
+from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.protocol.positions import Position
 from rtbridge.runtime import choose_loop, native_lock
 from rtbridge.session.access import Access
@@ -276,6 +278,23 @@ class Bridge:
                 self._services = self._make_services()
                 self._services_pid = os.getpid()
             return self._services
+
+    def drain(self, window: float | None = None) -> None:
+        """Tell every socket and stream of this process to come back, spread over `window` seconds; for a server that
+        stops.
+
+        Args:
+            window: None for `limits.drain_window`.
+        """
+        services = self._services
+        if services is None or self._services_pid != os.getpid():
+            return
+        most = self.limits.drain_window if window is None else window
+        with services.loop.turn():
+            for session in list(services.newest.values()):
+                session.disconnect(
+                    DisconnectCode.SHUTDOWN, "the server is going away", random.uniform(0.0, most)
+                )
 
     def _make_services(self) -> Services:
         loop = choose_loop()

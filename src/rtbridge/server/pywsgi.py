@@ -13,9 +13,12 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
 
+from rtbridge.bridge import Bridge
 from rtbridge.errors import ConfigError
+from rtbridge.wsgi.sockets import DETACH
 
 _log = logging.getLogger("rtbridge")
+_STOP = 1.0  # seconds that pages and parked polls get to end
 _BACKLOG = 1024  # gevent's default of 256 makes thousands of simultaneous connects crawl
 
 
@@ -48,8 +51,15 @@ def serve(
 
     listener = _listen(host, port)
     server = WSGIServer(listener, app, log=None, error_log=_log, handler_class=_handler())
+
+    def stop() -> None:
+        bridge = getattr(app, "bridge", None)
+        if isinstance(bridge, Bridge):
+            bridge.drain()
+        server.stop(_STOP)
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(name, server.stop, 1)
+        gevent.signal_handler(name, stop)
     server.start()
     if on_ready is not None:
         address = listener.getsockname()
@@ -79,8 +89,19 @@ def _handler() -> type:
 
     base: Any = pywsgi.WSGIHandler  # its type stubs leave out what is overridden here
 
-    class OneWriteHandler(base):  # type: ignore[misc]
-        """pywsgi's handler, except that head and first piece of a response leave together."""
+    class Handler(base):  # type: ignore[misc]
+        """pywsgi's handler, except that head and first piece of a response leave together, and that it gives a
+        connection away when asked to: a WebSocket then needs no greenlet."""
+
+        def get_environ(self) -> Any:
+            environ = super().get_environ()
+            environ[DETACH] = self._detach
+            return environ
+
+        def _detach(self) -> int:
+            connection: Any = vars(self)["socket"]
+            self.socket: Any = None  # `handle` leaves alone what is not there
+            return int(connection.detach())
 
         def read_request(self, raw_requestline: str) -> Any:
             try:
@@ -99,4 +120,4 @@ def _handler() -> type:
                 del self._sendall
             self._sendall(b"".join(held))
 
-    return OneWriteHandler
+    return Handler

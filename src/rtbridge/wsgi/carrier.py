@@ -46,6 +46,16 @@ class RequestCarrier:
                 item()
 
 
+class NoStack:
+    """Carries a connection that was given away: nobody waits for it, and a job gets a greenlet of its own."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.run = loop.spawn
+
+    def finish(self, answer: object) -> None:
+        """Nobody waits."""
+
+
 class Parking:
     """Places for requests that wait. Who gets none is answered at once."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from rtbridge.bridge import Bridge
 from rtbridge.errors import BusError, HandshakeError, ProtocolError
@@ -22,7 +21,7 @@ from rtbridge.transports.longpoll import LongPoll
 from rtbridge.transports.shortpoll import ShortPoll
 from rtbridge.transports.websocket import WebSocket
 from rtbridge.wsgi import sockets
-from rtbridge.wsgi.carrier import Parking, RequestCarrier
+from rtbridge.wsgi.carrier import NoStack, Parking, RequestCarrier
 from rtbridge.wsgi.channel import channel_answer
 from rtbridge.wsgi.files import client_file
 from rtbridge.wsgi.http import Request, Response, error_response
@@ -181,12 +180,16 @@ class Endpoints:
         place = parking.take(environ)
         if place is None:
             raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for WebSockets now")
+        given_away = sockets.DETACH in environ
         with place:
-            carrier = RequestCarrier(services.loop)
+            carrier = NoStack(services.loop) if given_away else RequestCarrier(services.loop)
             sock, early = sockets.take(environ)
             if not upgraded:
                 sockets.send_now(sock, response_head(accept))
-            self._carry_socket(services, environ, codec, carrier, sock, early)
+            with services.loop.turn():
+                websocket = WebSocket(services, environ, codec, carrier, sock, early)
+            if isinstance(carrier, RequestCarrier):
+                self._carry_socket(services, carrier, websocket)
         return Response(taken=True)
 
     def _socket_codec(self, request: Request) -> Codec:
@@ -200,17 +203,7 @@ class Endpoints:
             )
         return codec
 
-    def _carry_socket(
-        self,
-        services: Services,
-        environ: dict[str, Any],
-        codec: Codec,
-        carrier: RequestCarrier,
-        sock: Any,
-        early: bytes,
-    ) -> None:
-        with services.loop.turn():
-            websocket = WebSocket(services, environ, codec, carrier, sock, early)
+    def _carry_socket(self, services: Services, carrier: RequestCarrier, websocket: WebSocket) -> None:
         try:
             carrier.carry()
         finally:

@@ -54,12 +54,17 @@ def can_take(environ: Mapping[str, Any]) -> bool:
         return False
 
 
+DETACH = "rtbridge.detach"
+"""Key in the environ under which our own server gives a connection away: `detach() -> descriptor`."""
+
+
 def take(environ: Mapping[str, Any]) -> tuple[socket.socket, bytes]:
     """Our own non-blocking handle on the connection, and what was read of it beyond the request's head."""
     theirs = find_socket(environ)
     assert theirs is not None, "ask can_take first"
     early = _read_ahead(environ, theirs)
-    handle = os.dup(theirs.fileno())
+    detach = environ.get(DETACH)
+    handle = os.dup(theirs.fileno()) if detach is None else detach()
     try:
         ours = _plain_socket(handle)
     except OSError:
