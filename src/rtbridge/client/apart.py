@@ -40,7 +40,8 @@ class Apart:
         """The limits may have changed."""
         wanted = {name: c for name, c in self.core.channels.items() if c.limit is not None and not c.held}
         for name, follower in list(self._followers.items()):
-            if wanted.get(name) is not follower.channel or follower.limit != follower.channel.limit:
+            same = wanted.get(name) is follower.channel and follower.limit == follower.channel.limit
+            if follower.over or not same:
                 del self._followers[name]
                 follower.close()
         for name, channel in wanted.items():
@@ -60,6 +61,7 @@ class _Follower:
     def __init__(self, apart: Apart, channel: Channel, limit: FollowLimit) -> None:
         self.channel = channel
         self.limit = limit
+        self.over = False
         self._apart = apart
         self._token: str | None = None
         self._etag: str | None = None
@@ -114,6 +116,8 @@ class _Follower:
         core = self._apart.core
         if core.channels.get(self.channel.name) is self.channel and not self.channel.held:
             self._timer = self._apart.http.loop.call_later(pause, self._ask)
+        else:
+            self.over = True
 
     def _take(self, answer: Response, after: Position | None) -> float:
         """Merge an answer; seconds until the next question."""
