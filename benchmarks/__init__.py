@@ -1,0 +1,1 @@
+"""What rtbridge costs, beside its peers and beside what the machine can do at all. Start at run.py."""
