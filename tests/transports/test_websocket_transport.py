@@ -447,7 +447,7 @@ def test_the_watch_is_closed_before_the_socket(
     assert peer.ours.fileno() == -1
 
 
-@pytest.mark.parametrize("broken", ["_flush", "_read", "_ping"])
+@pytest.mark.parametrize("broken", ["flush", "_read", "_ping"])
 def test_an_error_in_a_callback_ends_this_connection_only(
     house: House, broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -471,7 +471,7 @@ def test_an_error_in_a_callback_ends_this_connection_only(
 
 def _break(peer: Peer, where: str) -> None:
     """Make one of the connection's parts fail as no part should."""
-    if where == "_flush":
+    if where == "flush":
         peer.server.wire = None  # type: ignore[assignment]
     elif where == "_read":
         peer.server._parser = None  # type: ignore[assignment]

@@ -13,7 +13,9 @@ from rtbridge.metrics import Metrics
 from rtbridge.runtime import Loop
 from rtbridge.session.access import Access
 from rtbridge.session.calls import CallRunner
+from rtbridge.session.flusher import Flusher
 from rtbridge.session.hooks import SessionHooks
+from rtbridge.session.subscription import Encoder
 
 if TYPE_CHECKING:
     from rtbridge.session.session import Session
@@ -32,5 +34,10 @@ class Services:
     hooks: SessionHooks
     limits: Limits
     metrics: Metrics
+    encoder: Encoder = field(default_factory=Encoder)
+    flusher: Flusher = field(init=False)
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(client id, instance) -> its newest socket or stream; a newer one closes the older."""
+
+    def __post_init__(self) -> None:
+        self.flusher = Flusher(self.loop)

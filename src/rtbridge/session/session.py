@@ -17,7 +17,6 @@ from typing import Any, TypeVar, cast
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
-from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page
 from rtbridge.protocol.states import State, advance, event_of
 from rtbridge.session import calling, subscribing
@@ -25,7 +24,7 @@ from rtbridge.session.access import Identity, keepable
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import Renewal, renew
 from rtbridge.session.services import Services
-from rtbridge.session.subscription import Subscription, page_on, publications_on, pull
+from rtbridge.session.subscription import Subscription, end_of, page_on, pull
 
 T = TypeVar("T")
 _log = logging.getLogger("rtbridge")
@@ -166,19 +165,19 @@ class Session:
         found = (
             None if tail is None else pull(subscription, tail, services.limits.page_publications, max_bytes)
         )
-        if tail is None or found is None or found.ask_bus:
+        if tail is None or found is None:
             self._read_page(subscription)
             return None
-        if found.gap is not None:
-            return self._gap(subscription, found.gap)
-        if not found.entries:
+        if isinstance(found, Gap):
+            return self._gap(subscription, found)
+        if not found:
             return None
-        if found.more:
+        subscription.position, more = end_of(found, tail)
+        if more:
             self._dirty[channel] = None
             self.more = True
-        subscription.position = Position(tail.epoch, found.entries[-1].offset)
-        services.metrics.add("deliveries", len(found.entries))
-        return publications_on(self.outlet.wire, channel, tail.epoch, found.entries, found.more)
+        services.metrics.add("deliveries", len(found))
+        return services.encoder.publications(self.outlet.wire, channel, tail, found, more)
 
     def _gap(self, subscription: Subscription, gap: Gap) -> bytes:
         subscription.position = gap.position

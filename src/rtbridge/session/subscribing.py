@@ -17,7 +17,7 @@ from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page
 from rtbridge.session.access import no_such_channel
-from rtbridge.session.subscription import Subscription, pull
+from rtbridge.session.subscription import Subscription, end_of, pull
 
 if TYPE_CHECKING:
     from rtbridge.session.session import Session
@@ -98,15 +98,14 @@ class Subscribing:
             self._answer(command.id, subscription, Page(start, (), True))
             return
         found = pull(subscription, tail, session.services.limits.page_publications, session.room)
-        if found.ask_bus:
+        if found is None:
             self._read(subscription)
-        elif found.gap is not None:
-            self._answer(command.id, subscription, found.gap)
+        elif isinstance(found, Gap):
+            self._answer(command.id, subscription, found)
         else:
-            last = found.entries[-1].offset if found.entries else None
-            position = subscription.position if last is None else Position(tail.epoch, last)
-            publications = tuple(entry.publication for entry in found.entries)
-            self._answer(command.id, subscription, Page(position, publications, found.more))
+            position, more = end_of(found, tail) if found else (subscription.position, False)
+            publications = tuple(entry.publication for entry in found)
+            self._answer(command.id, subscription, Page(position, publications, more))
 
     def _start(self, tail: Tail) -> Position:
         """Where who names no position begins: now, or as many publications back as asked for."""

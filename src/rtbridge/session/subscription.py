@@ -6,7 +6,6 @@ the same wire. No message is ever queued here: what is not taken now is asked fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rtbridge.contract.channels import ChannelDeclaration
@@ -34,47 +33,63 @@ class Subscription:
         self.reading = False  # a page of the bus is on its way
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What a pull found: entries to send, a gap to tell, or that the bus must be asked."""
+def pull(subscription: Subscription, tail: Tail, limit: int, max_bytes: int) -> list[Entry] | Gap | None:
+    """What `tail` holds after the subscription's position, which it does not move.
 
-    entries: Sequence[Entry] = ()
-    gap: Gap | None = None
-    ask_bus: bool = False
-    more: bool = False
-
-
-NOTHING = Pulled()
-
-
-def pull(subscription: Subscription, tail: Tail, limit: int, max_bytes: int) -> Pulled:
-    """What `tail` holds after the subscription's position; does not move the position."""
-    if subscription.position == tail.position():
-        return NOTHING
+    Returns:
+        Entries, none if up to date; the same list for all who stand at the same position. A gap to tell of.
+        None if the bus must be asked.
+    """
+    now = tail.position()
+    # Who took everything last time holds the tail's own position object: the usual case costs one comparison.
+    if subscription.position is now or subscription.position == now:
+        return []
     found = tail.after(subscription.position, limit, max_bytes)
-    if found is None:
-        return Pulled(ask_bus=True)
-    if isinstance(found, Gap):
-        return Pulled(gap=found)
-    if not found:
+    if found is not None and not isinstance(found, Gap) and not found:
         # A volatile channel moved on while nobody could be told: that is its nature, not a gap.
-        subscription.position = tail.position()
-        return NOTHING
-    return Pulled(entries=found, more=found[-1].offset < tail.last)
+        subscription.position = now
+    return found
 
 
-def publications_on(wire: Wire, channel: str, epoch: str, entries: Sequence[Entry], more: bool) -> bytes:
-    """The push for `entries` on a wire. A single one is encoded and framed once per process and shared."""
-    codec = wire.codec
-    if len(entries) == 1 and not more:
-        return entries[0].form(
-            wire.name,
-            lambda p: wire.wrap(
-                codec.publications(channel, Position(epoch, p.offset), [codec.publication(p)], False)
-            ),
-        )
-    fragments = [entry.form(codec.name, codec.publication) for entry in entries]
-    return wire.wrap(codec.publications(channel, Position(epoch, entries[-1].offset), fragments, more))
+def end_of(entries: list[Entry], tail: Tail) -> tuple[Position, bool]:
+    """The position after `entries`, and whether the tail holds more behind them."""
+    last = entries[-1].offset
+    if last == tail.last:
+        return tail.position(), False
+    return Position(tail.epoch, last), True
+
+
+class Encoder:
+    """Encodes publications for a wire, once for all who are sent the same.
+
+    A single publication keeps its finished bytes for as long as it is in a tail. Of batches only the newest
+    of each wire is
+    kept: readers that stand at the same position follow each other.
+    """
+
+    def __init__(self) -> None:
+        self._newest: dict[str, tuple[list[Entry], bytes]] = {}
+
+    def publications(self, wire: Wire, channel: str, tail: Tail, entries: list[Entry], more: bool) -> bytes:
+        """The push for `entries` of `tail`."""
+        if len(entries) == 1 and not more:
+            entry = entries[0]
+            forms = entry.forms
+            if forms is not None and wire.name in forms:
+                return forms[wire.name]
+            return entry.form(wire.name, lambda _: self._encode(wire, channel, tail, entries, False))
+        newest = self._newest.get(wire.name)
+        if newest is not None and newest[0] is entries:
+            return newest[1]
+        made = self._encode(wire, channel, tail, entries, more)
+        self._newest[wire.name] = (entries, made)
+        return made
+
+    def _encode(self, wire: Wire, channel: str, tail: Tail, entries: list[Entry], more: bool) -> bytes:
+        codec = wire.codec
+        fragments = [entry.form(codec.name, codec.publication) for entry in entries]
+        position = Position(tail.epoch, entries[-1].offset)
+        return wire.wrap(codec.publications(channel, position, fragments, more))
 
 
 def page_on(

@@ -20,7 +20,7 @@ from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page, Publication
 from rtbridge.runtime import Timer
 from rtbridge.session.services import Services
-from rtbridge.session.subscription import Subscription, pull
+from rtbridge.session.subscription import Subscription, end_of, pull
 from rtbridge.transports.carrier import Carrier, safely
 
 
@@ -111,13 +111,13 @@ class _Reader:
             if tail is None
             else pull(place, tail, services.limits.page_publications, services.limits.page_bytes)
         )
-        if tail is None or found is None or found.ask_bus:
+        if tail is None or found is None:
             self._ask_bus(place)
-        elif found.gap is not None:
-            self._gap(found.gap.position)
-        elif found.entries:
-            position = Position(tail.epoch, found.entries[-1].offset)
-            self._publications(position, [entry.publication for entry in found.entries], found.more)
+        elif isinstance(found, Gap):
+            self._gap(found.position)
+        elif found:
+            position, more = end_of(found, tail)
+            self._publications(position, [entry.publication for entry in found], more)
         else:
             self._nothing(place.position)
 

@@ -84,7 +84,7 @@ class WebSocket:
     def due(self) -> None:
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._services.loop.call_soon(safely, self.abandon, self._flush)
+            self._services.flusher.add(self)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)
@@ -103,7 +103,7 @@ class WebSocket:
         if readable and not self._closed:
             self._read()
         if writable and not self._closed:
-            self._flush()
+            self.flush()
 
     def _read(self) -> None:
         try:
@@ -165,7 +165,7 @@ class WebSocket:
 
     # -- writing ------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send what there is, as far as the socket takes it."""
         self._scheduled = False
         if self._closed or (self._unsent and not self._send(b"")):

@@ -1,0 +1,50 @@
+"""Who has something to send, and the one callback in which they all send it.
+
+A publication for a thousand readers marks a thousand connections. Were each to schedule itself, the loop
+would make a thousand calls of its own around theirs. And nine thousand sends in a row block a loop for 70 ms:
+so they go in chunks, and whatever else is due has its turn in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from rtbridge.runtime import Loop
+
+_log = logging.getLogger("rtbridge")
+_CHUNK = 1_000  # connections that are flushed in one callback
+
+
+class Flushable(Protocol):
+    """A connection that sends when it is told to. Both in the turn."""
+
+    def flush(self) -> None: ...
+
+    def abandon(self) -> object: ...
+
+
+class Flusher:
+    """In the turn only."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._due: list[Flushable] = []
+
+    def add(self, connection: Flushable) -> None:
+        """Flush it at the end of this turn. Not twice: the connection remembers that it was added."""
+        self._due.append(connection)
+        if len(self._due) == 1:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        due, self._due = self._due[:_CHUNK], self._due[_CHUNK:]
+        if self._due:
+            self._loop.call_soon(self._flush)
+        for connection in due:
+            try:
+                connection.flush()
+            except Exception:
+                # What one connection's flush raises ends that connection, and no other.
+                _log.exception("a connection failed")
+                connection.abandon()
