@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -21,20 +20,13 @@ from rtbridge.client import (
     connect,
 )
 from rtbridge.client.ladder import RUNGS
+from support.client_stubs import until
 
 SECONDS = 15
 
 
 def values(feed: object, count: int) -> list[object]:
     return [feed.get(SECONDS).data for _ in range(count)]  # type: ignore[attr-defined]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nothing announces."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture(params=RUNGS)
@@ -278,32 +270,38 @@ def free() -> int:
 
 GEVENT = """
 {patch}
-import gevent, sys
+import gevent
 from rtbridge.client import connect
-client = connect("{mount}", transport="{transport}")
-assert client._loop.name == "gevent", client._loop.name
-feed = client.subscribe("news")
-feed.wait()
-ticks = []
+
 def tick():
-    while True:
-        ticks.append(1)
+    for _ in range(5):
         gevent.sleep(0.01)
-gevent.spawn(tick)
-print("ready", flush=True)
-assert [feed.get(15).data for _ in range(2)] == ["a", "b"]
-assert client.call("add", {{"a": 1, "b": 2}}) == 3
-assert len(ticks) > 1, "waiting blocked everybody"
-client.close()
-print("done")
+    print("others run while we wait", flush=True)
+
+def main():
+    client = connect("{mount}", transport="{transport}")
+    assert client._loop.name == "gevent", client._loop.name
+    feed = client.subscribe("news")
+    feed.wait()
+    gevent.spawn(tick)
+    assert [feed.get({seconds}).data for _ in range(2)] == ["a", "b"]
+    assert client.call("add", {{"a": 1, "b": 2}}) == 3
+    client.close()
+    print("done")
+
+{main}
 """
 
 
-@pytest.mark.parametrize("patch", ["from gevent import monkey; monkey.patch_all()"])
-def test_under_gevent(site, transport: str, patch: str) -> None:
-    code = GEVENT.format(patch=patch, mount=site.mount, transport=transport)
+@pytest.mark.parametrize(
+    ("patch", "main"),
+    [("from gevent import monkey; monkey.patch_all()", "main()"), ("", "gevent.spawn(main).get()")],
+    ids=["patched", "in a greenlet"],
+)
+def test_under_gevent(site, transport: str, patch: str, main: str) -> None:
+    code = GEVENT.format(patch=patch, main=main, mount=site.mount, transport=transport, seconds=SECONDS)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        time.sleep(0.1)  # let it wait: that is what is looked at here
+        assert process.stdout is not None
+        assert process.stdout.readline() == "others run while we wait\n"
         site.publish("news", "a", "b")
         assert process.communicate(timeout=SECONDS)[0] == "done\n"

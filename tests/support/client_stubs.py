@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,14 @@ from rtbridge.client import events as e
 from rtbridge.client.http import Answer, Lost, Response
 from rtbridge.client.link import Link
 from support.fakeloop import FakeLoop
+
+
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait for something that nothing announces."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
 
 
 class StubOwner:

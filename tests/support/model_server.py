@@ -1,6 +1,7 @@
 """A server in a few lines, for tests of the client's core: logs, sessions and calls as the protocol page has them.
 
-It is a model, not rtbridge: what it does wrong, or at a bad moment, is up to the test. Messages go in and out as values.
+It is a model, not rtbridge: what it does wrong, or at a bad moment, is up to the test. Messages go in and out as
+values.
 """
 
 from __future__ import annotations

@@ -248,7 +248,7 @@ class Client:
         if self._closed:
             raise ClientError("the client was closed")
         if self._stopped is not None:
-            raise self._stopped
+            raise self._stopped.with_traceback(None)
 
     # -- in the turn --------------------------------------------------------------------------------------
 

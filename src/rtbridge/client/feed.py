@@ -109,7 +109,7 @@ class Feed:
                 raise TimeoutError(f"{self.channel} was not confirmed within {timeout} s")
             self._ready.put(answer)
             if isinstance(answer, _End):
-                raise answer.error
+                raise answer.error.with_traceback(None)
             self._confirmed = str(answer)
         return self._confirmed
 
@@ -135,7 +135,7 @@ class Feed:
             if not isinstance(entry, _End):
                 return self._opened(entry)
             self._end = entry
-        raise self._end.error
+        raise self._end.error.with_traceback(None)
 
     def close(self) -> None:
         """Follow the channel no more. Items that arrived already can still be taken."""

@@ -200,9 +200,9 @@ class Pipe:
                 del self._unsent[: self._sock.send(self._unsent[:READ])]
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError as error:
-            self._loop.call_soon(self._lose, f"the connection was lost: {error.strerror or error}")
-            return
+        except OSError:
+            # It takes no more, but may have said why before: reading finds that, or the end.
+            self._unsent.clear()
         if self._closing and not self._unsent:
             self.close()
         else:
