@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .build import ROOT
+from .process import CORES
 from .samples import Sample
 
 PACKAGES = (
@@ -146,7 +147,7 @@ def environment() -> dict[str, Any]:
     )
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": model, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
+        "machine": {"cpu": model, "cores": len(CORES), "kernel": platform.release()},
         "python": platform.python_version(),
         "packages": versions,
         "programs": {name: version for name, version in said.items() if version},
