@@ -85,11 +85,21 @@ def test_a_poll_runs_beside_a_slow_attempt() -> None:
 
 def test_pauses_grow_up_to_a_limit_and_begin_anew_once_a_hello_was_answered() -> None:
     rungs = ladder()
-    assert [rungs.pause(FAILED) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, BACKOFF_LAST, BACKOFF_LAST]
-    assert rungs.pause(Ending("resume", "", retry_after=7.5)) == 7.5
+    assert [rungs.pause("websocket", FAILED, NOW) for _ in range(8)] == [
+        0.5,
+        1,
+        2,
+        4,
+        8,
+        16,
+        BACKOFF_LAST,
+        BACKOFF_LAST,
+    ]
+    assert rungs.pause("websocket", Ending("resume", "", retry_after=7.5), NOW) == 7.5
     rungs.opened("websocket")
-    assert rungs.pause(FAILED) == 0.5
+    assert rungs.pause("websocket", FAILED, NOW) == 0.5
+    assert rungs.pause("eventstream", FAILED, NOW) == 0, "another one need not wait"
 
 
 def test_pauses_are_jittered_over_their_whole_length() -> None:
-    assert Ladder("auto", lambda low, high: low).pause(FAILED) == 0.0
+    assert Ladder("auto", lambda low, high: low).pause("websocket", FAILED, NOW) == 0.0

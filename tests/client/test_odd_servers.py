@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from rtbridge.client import CallError, Gap, connect
 from rtbridge.client.ladder import RUNGS
 from support.needs import free_port, needs
-from support.servers import Server, patched, started
+from support.servers import Server, patched, running, started
 
 SECONDS = 15
 SERVE = """
@@ -179,6 +180,21 @@ def test_tls(server: Server, transport: str, certificate: Path) -> None:
                 client.call("publish", {"channel": "news", "value": "x" * size})
                 assert feed.get(SECONDS).data == "x" * size  # type: ignore[union-attr]
         with pytest.raises(TimeoutError, match="CERTIFICATE_VERIFY_FAILED"):
-            connect(f"https://localhost:{port}/rt/", transport=transport, timeout=1)
+            connect(f"https://localhost:{port}/rt/", transport=transport, timeout=0.5)
         with pytest.raises(TimeoutError, match="not connected"):
-            connect(f"http://localhost:{port}/rt/", transport=transport, timeout=1)
+            connect(f"http://localhost:{port}/rt/", transport=transport, timeout=0.5)
+
+
+# -- other servers
+
+
+@pytest.mark.parametrize(("name", "best"), [("waitress", "eventstream"), ("gunicorn gthread", "websocket")])
+def test_auto_finds_what_a_server_can_do(tmp_path: Path, name: str, best: str) -> None:
+    with running(name, tmp_path) as server, connect(f"{server.url}/rt/") as client:
+        client.wait_until_open(best)
+        feed = client.subscribe("news")
+        feed.wait()
+        urllib.request.urlopen(f"{server.url}/publish?channel=news", b'"hello"', timeout=SECONDS).close()
+        assert feed.get(SECONDS).data == "hello"  # type: ignore[union-attr]
+        assert client.call("add", {"a": 1, "b": 2}) == 3
+        assert client.status.transport == best

@@ -140,7 +140,7 @@ def test_down_where_one_fails_twice_and_up_again_later() -> None:
     stage.last.end(BROKEN)
     stage.loop.advance(0.5)
     stage.last.end(BROKEN)
-    stage.loop.advance(1)
+    stage.loop.run()
     assert stage.made == ["websocket", "websocket", "eventstream"]
     stage.last.open()
     stage.loop.advance(REST * 1.25)
@@ -152,7 +152,7 @@ def test_down_where_one_fails_twice_and_up_again_later() -> None:
 def test_a_failed_climb_leaves_the_live_link_alone() -> None:
     stage = Stage()
     stage.last.end(e.Ending("lower", "a proxy"))
-    stage.loop.advance(0.5)
+    stage.loop.run()
     stage.last.open()
     stage.loop.advance(REST * 1.25)
     stage.last.end(e.Ending("lower", "a proxy"))
@@ -216,7 +216,7 @@ def test_a_new_stream_replaces_one_that_follows_the_wrong_channels() -> None:
 def test_a_new_stream_goes_before_an_attempt_of_something_better() -> None:
     stage = Stage()
     stage.last.end(e.Ending("lower", "a proxy"))
-    stage.loop.advance(0.5)
+    stage.loop.run()
     stream = stage.last
     stream.open()
     stage.loop.advance(REST * 1.25)

@@ -86,10 +86,13 @@ class Ladder:
             if self._failures[rung] >= FAILURES:
                 self._rest(rung, now)
 
-    def pause(self, ending: Ending) -> float:
-        """Seconds to wait before the next attempt when nothing works: what the server asked, else backoff."""
+    def pause(self, rung: str, ending: Ending, now: float) -> float:
+        """Seconds until the next attempt after `rung` failed: what the server asked, else none where it goes to another
+        rung, else backoff."""
         if ending.retry_after is not None:
             return ending.retry_after
+        if self.best(now) != rung:
+            return 0.0
         ceiling = min(BACKOFF_LAST, BACKOFF_FIRST * 2.0 ** min(self._attempt, 16))
         self._attempt += 1
         return self._uniform(0.0, ceiling)

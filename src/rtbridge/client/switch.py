@@ -175,9 +175,11 @@ class Switch:
         if ending.step == "renew":
             self._core.forget_token()
         self._error = ending.message
-        self._ladder.failed(link.transport, ending, link.is_open, self._loop.now())
+        now = self._loop.now()
+        self._ladder.failed(link.transport, ending, link.is_open, now)
         if self._trying is None and self._retry is None:
-            self._retry = self._loop.call_later(self._ladder.pause(ending), self._try_again)
+            pause = self._ladder.pause(link.transport, ending, now)
+            self._retry = self._loop.call_later(pause, self._try_again)
         elif self._trying is not None and self._live is None and self._race is None:
             self._race = self._loop.call_later(BESIDE, self._run_beside)
         self._show()
