@@ -6,7 +6,9 @@ Crossing a limit gives a clear error to the one who crossed it and loses nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from rtbridge.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,9 @@ class Limits:
     """Seconds a channel stays watched after its last reader left."""
     sweep_interval: float = 3.0
     """Seconds between position checks of a watched channel."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise ConfigError(f"limits.{field.name} must be a number of at least 0, not {value!r}")

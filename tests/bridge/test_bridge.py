@@ -19,6 +19,7 @@ import pytest
 from rtbridge import Bridge, Context, DataError, History, Limits, RealtimeMiddleware
 from rtbridge.errors import ConfigError, DeclarationError
 from rtbridge.protocol.publications import Page
+from support.house import House
 from support.inprocess import HELLO, Client, close, settle, subscribe
 
 Make = Callable[..., Bridge]
@@ -316,11 +317,13 @@ def test_a_second_process_may_not_serve(make: Make, tmp_path: Path) -> None:
         file = client.get("/rt/client.js")
         print(json.dumps([answer.status, answer.headers, answer.json(), file.status, client.get("/").body.decode()]))
     """)
-    status, headers, body, file, page = json.loads(run(code, str(tmp_path / "lock"), TESTS))
+    *log, answer = run(code, str(tmp_path / "lock"), TESTS).splitlines()
+    assert "".join(log).count("clients are refused here") == 1
+    status, headers, body, file, page = json.loads(answer)
     assert (status, file, page) == (503, 200, "page")
     assert headers["retry-after"] == "1"
     assert body["error"]["code"] == 200
-    assert str(os.getpid()) in body["error"]["message"] and "redis://" in body["error"]["message"]
+    assert str(os.getpid()) in body["error"]["message"] and "one process" in body["error"]["message"]
     assert client.get("/rt/channels/news").status == 200
 
 
@@ -368,3 +371,49 @@ def test_publishing_before_serving_warns_of_nothing(make: Make, caplog: pytest.L
     assert client.get("/rt/channels/news").json()["publications"] == [{"offset": 1, "data": 1}]
     news.publish(2)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+# ---- what is said about mistakes
+
+
+def test_a_call_needs_a_name() -> None:
+    with pytest.raises(DeclarationError, match="needs a name"):
+        Bridge().call(lambda ctx: None)  # type: ignore[arg-type]
+
+
+def test_an_undeclared_channel_has_no_position() -> None:
+    with pytest.raises(DeclarationError, match="no channel is declared for 'nope'"):
+        Bridge().position("nope")
+
+
+def test_arguments_are_checked_where_they_are_given() -> None:
+    with pytest.raises(ConfigError, match="limits must be Limits"):
+        Bridge(limits={"poll_wait": 5})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"limits\.poll_wait must be a number of at least 0"):
+        Limits(poll_wait=-1)
+    for empty in ("", [], ["a", ""]):
+        with pytest.raises(ConfigError, match="secret is empty"):
+            Bridge(secret=empty)
+    with pytest.raises(ConfigError, match="RealtimeMiddleware\\(app, bridge\\)"):
+        RealtimeMiddleware(Bridge(), lambda environ, start_response: [])  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="every belongs to"):
+        Bridge().channel("news", every=5)
+
+
+def test_draining_answers_what_is_parked_and_sends_sockets_and_streams_away() -> None:
+    house = House()
+    bridge = Bridge()
+    bridge._services, bridge._services_pid = house.services, os.getpid()
+    stream = house.client("eventstream")
+    stream.hello()
+    hurried: list[bool] = []
+
+    class Parked:
+        def hurry(self) -> None:
+            hurried.append(True)
+
+    house.services.parked.add(Parked())
+    bridge.drain()
+    house.loop.run()
+    assert stream.ended is not None and stream.ended[0] == 4000
+    assert hurried == [True]

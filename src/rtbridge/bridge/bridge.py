@@ -11,10 +11,12 @@ import logging
 import os
 import random
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from rtbridge.bridge.channel import Channel, Published
@@ -101,6 +103,13 @@ class Bridge:
         self._lock_key = os.path.abspath(sys._getframe(1).f_globals.get("__file__", os.getcwd()))
         self._guard_made: ServingGuard | None = None
         self._warned_elsewhere = False
+        self._warned_not_serving = False
+        if not isinstance(self.limits, Limits):
+            raise ConfigError(f"limits must be Limits(...), not {type(limits).__name__}")
+        if secret is not None and not (self._secret and all(self._secret)):
+            raise ConfigError(
+                "secret is empty; leave it out to take the framework's, or give a long random text"
+            )
 
     # -- declarations -------------------------------------------------------------------------------------
 
@@ -156,6 +165,9 @@ class Bridge:
             DeclarationError: the name is taken or the signature cannot be a declaration.
         """
 
+        if not isinstance(name, str):
+            raise DeclarationError("a call needs a name: @rt.call('photos.comment')")
+
         def declare(function: Callable[P, R]) -> CallDeclaration[P, R]:
             declared = CallDeclaration(name, function, idempotent=idempotent)
             self.registry.add_call(declared)
@@ -185,7 +197,8 @@ class Bridge:
     # -- publishing ---------------------------------------------------------------------------------------
 
     def publish(self, channel: str, value: object, *, key: str | None = None) -> Published:
-        """Publish by name: `rt.publish("groups/7/photos", photo)`. Most code holds the channel: `OneChannel.publish`.
+        """Publish by name: `rt.publish("groups/7/photos", photo)`. Most code holds the channel:
+        `OneChannel.publish`.
 
         Raises:
             DeclarationError: no such channel was declared.
@@ -223,7 +236,14 @@ class Bridge:
         return published
 
     def position(self, name: str) -> Position:
-        """The present position of a channel by name."""
+        """The present position of a channel by name.
+
+        Raises:
+            DeclarationError: no such channel was declared.
+            BusUnavailable: the bus is out of reach.
+        """
+        if self.registry.channel_for(name) is None:
+            raise DeclarationError(f"no channel is declared for {name!r}")
         return self._bus.position(name)
 
     @property
@@ -242,7 +262,7 @@ class Bridge:
             self._warned_elsewhere = True
             _log.error(
                 "published to %s in process %d, but clients are served by process %d: they will not see it. "
-                "Use Bridge('redis://…') to publish from other processes",
+                "memory:// is for one process that serves and publishes",
                 self.url, os.getpid(), holder,
             )  # fmt: skip
 
@@ -263,10 +283,15 @@ class Bridge:
         """None if this process may serve; else the sentence that says why not and what to do."""
         if self._bus.blocking or self._guard.claim():
             return None
-        return (
-            f"this bridge keeps its channels in memory and is already served by process {self._guard.holder()}; "
-            f"process {os.getpid()} would be a world of its own. Run one process, or use Bridge('redis://…')"
+        why = (
+            "this bridge keeps its channels in memory and is already served by process "
+            f"{self._guard.holder()}; process {os.getpid()} would be a world of its own. Serve the site from one "
+            "process (one worker, with threads or gevent), or give each of several servers a lock_file of its own"
         )
+        if not self._warned_not_serving:
+            self._warned_not_serving = True
+            _log.error("clients are refused here: %s", why)
+        return why
 
     def services(self) -> Services:
         """The machinery of this process, made at the first request. Call it from a thread or greenlet that serves."""
@@ -280,8 +305,8 @@ class Bridge:
             return self._services
 
     def drain(self, window: float | None = None) -> None:
-        """Tell every socket and stream of this process to come back, spread over `window` seconds; for a server that
-        stops.
+        """Tell every socket and stream of this process to come back, spread over `window` seconds, and answer
+        what is parked; for a server that stops. From any thread; does not wait.
 
         Args:
             window: None for `limits.drain_window`.
@@ -290,11 +315,33 @@ class Bridge:
         if services is None or self._services_pid != os.getpid():
             return
         most = self.limits.drain_window if window is None else window
-        with services.loop.turn():
+
+        def tell() -> None:
             for session in list(services.newest.values()):
                 session.disconnect(
                     DisconnectCode.SHUTDOWN, "the server is going away", random.uniform(0.0, most)
                 )
+            for poll in list(services.parked):
+                poll.hurry()
+
+        services.loop.call_soon(tell)
+
+    def drain_on_sigterm(self) -> None:
+        """Have SIGTERM drain first, then do what it did before. For servers that wait for their requests to
+        end and do not tell us that they stop; call it in the main thread of each worker, with gunicorn in its
+        configuration file: `def post_worker_init(worker): rt.drain_on_sigterm()`.
+        """
+        before = signal.getsignal(signal.SIGTERM)
+
+        def stopping(number: int, frame: FrameType | None) -> None:
+            self.drain()
+            if callable(before):
+                before(number, frame)
+            elif before == signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+
+        signal.signal(signal.SIGTERM, stopping)
 
     def _make_services(self) -> Services:
         loop = choose_loop()

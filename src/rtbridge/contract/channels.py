@@ -62,7 +62,7 @@ class ChannelDeclaration:
         self.every = float((limits or Limits()).poll_interval if every is None else every)
         self._authorize: Callable[..., object] | None = None
         self._warned = False
-        self._check_transport()
+        self._check_transport(every is not None)
 
     def __repr__(self) -> str:
         return f"<{self.what}>"
@@ -97,11 +97,13 @@ class ChannelDeclaration:
             return False
         return bool(self._authorize(ctx, **params))
 
-    def _check_transport(self) -> None:
+    def _check_transport(self, every_given: bool) -> None:
         if self.transport is not None and self.transport not in TRANSPORTS:
             raise DeclarationError(f"{self.what}: transport must be one of {', '.join(TRANSPORTS)}")
         if not (math.isfinite(self.every) and self.every > 0):
             raise DeclarationError(f"{self.what}: every is a number of seconds above 0, not {self.every!r}")
+        if every_given and self.transport != "shortpoll":
+            raise DeclarationError(f'{self.what}: every belongs to transport="shortpoll"')
         if self.transport == "shortpoll" and self.keep.kind == "volatile":
             raise DeclarationError(
                 f"{self.what}: a volatile channel only reaches who is waiting, and a short poll never waits;"

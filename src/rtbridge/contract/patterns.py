@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, SupportsIndex, cast
 
-from rtbridge.errors import DeclarationError, ProtocolError
+from rtbridge.errors import DataError, DeclarationError, ProtocolError
 from rtbridge.protocol.channels import MAX_CHANNEL, check_channel
 from rtbridge.protocol.data import MAX_INTEGER
 
@@ -54,7 +54,7 @@ class TextConverter(Converter):
     def write(self, value: object) -> str:
         if isinstance(value, str) and _is_segment(value):
             return value
-        raise ValueError("expected a str of A-Z a-z 0-9 _ . ~ -, not empty and neither '.' nor '..'")
+        raise DataError("expected a str of A-Z a-z 0-9 _ . ~ -, not empty and neither '.' nor '..'")
 
 
 class IntConverter(Converter):
@@ -78,7 +78,7 @@ class IntConverter(Converter):
             number = -1
         if 0 <= number <= MAX_INTEGER:
             return str(number)
-        raise ValueError("expected an int from 0 to 2^63-1")
+        raise DataError("expected an int from 0 to 2^63-1")
 
 
 class UuidConverter(Converter):
@@ -99,7 +99,7 @@ class UuidConverter(Converter):
     def write(self, value: object) -> str:
         if isinstance(value, uuid.UUID):
             return str(value)
-        raise ValueError("expected a uuid.UUID")
+        raise DataError("expected a uuid.UUID")
 
 
 _CONVERTERS: Mapping[str, Converter] = {
@@ -170,21 +170,23 @@ class Pattern:
         """The channel name with these parameters.
 
         Raises:
-            ValueError: naming the parameter that is missing, unknown, or cannot stand in a name.
+            DataError: naming the parameter that is missing, unknown, or cannot stand in a name.
         """
         if params.keys() != set(self.names):
-            raise ValueError(f"channel {self.text!r} takes {_listed(self.names)}, not {_listed(params)}")
+            raise DataError(
+                f"channel {self.text!r} needs {_listed(self.names)}, but was given {_listed(params)}"
+            )
         segments = [part if isinstance(part, str) else self._write(*part, params) for part in self._segments]
         name = "/".join(segments)
         if len(name) > MAX_CHANNEL:
-            raise ValueError(f"channel {self.text!r}: the name would be longer than {MAX_CHANNEL} bytes")
+            raise DataError(f"channel {self.text!r}: the name would be longer than {MAX_CHANNEL} bytes")
         return name
 
     def _write(self, name: str, converter: Converter, params: Mapping[str, object]) -> str:
         try:
             return converter.write(params[name])
         except ValueError as error:
-            raise ValueError(f"channel {self.text!r}: {name}={params[name]!r}: {error}") from None
+            raise DataError(f"channel {self.text!r}: {name}={params[name]!r}: {error}") from None
 
     def overlaps(self, other: Pattern) -> bool:
         """Whether some name may match both patterns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rtbridge.bus.contract import Bus
 from rtbridge.config import Limits
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from rtbridge.session.session import Session
 
 
+class Hurried(Protocol):
+    """A poll that waits."""
+
+    def hurry(self) -> None:
+        """Answer now, with what there is. In the turn."""
+
+
 @dataclass(slots=True)
 class Services:
     """Shared by every session of this process; sessions hold one reference to it."""
@@ -36,6 +43,8 @@ class Services:
     metrics: Metrics
     encoder: Encoder = field(default_factory=Encoder)
     flusher: Flusher = field(init=False)
+    parked: set[Hurried] = field(default_factory=set)
+    """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
     """(client id, instance) -> its newest socket or stream; a newer one closes the older."""
 

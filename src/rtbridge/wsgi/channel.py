@@ -112,7 +112,7 @@ def _poll(
         question = Question(question.channel, question.declaration, question.after, question.recent)
         advice = [("Retry-After", f"{services.limits.poll_interval:g}")]
     poll = ChannelPoll(services, question, codec, carrier)
-    answer = carry_poll(services.loop, environ, carrier, poll, poll.start, place)
+    answer = carry_poll(services, environ, carrier, poll, poll.start, place)
     if isinstance(answer, BusError):
         raise answer
     assert isinstance(answer, ChannelAnswer)

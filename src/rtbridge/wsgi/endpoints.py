@@ -30,6 +30,7 @@ from rtbridge.wsgi.waiting import carry_poll
 
 _log = logging.getLogger("rtbridge")
 _PRIVATE = ("Cache-Control", "private, no-store")
+_ORIGINS_TOLD = 20  # refused origins that are logged, once each
 _BEST_FIRST = ("websocket", "eventstream", "longpoll", "shortpoll")
 
 
@@ -39,6 +40,7 @@ class Endpoints:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._parking: Parking | None = None
+        self._refused_origins: set[str] = set()
 
     def answer(self, request: Request) -> Response:
         """The response to a request; whatever goes wrong becomes one of the documented errors."""
@@ -69,6 +71,7 @@ class Endpoints:
         handler = self._route(request)
         refused = self._bridge.origins.check(request.method, request.environ)
         if refused is not None:
+            self._tell_operator(request, refused)
             raise ProtocolError(ErrorCode.FORBIDDEN_ORIGIN, refused)
         if request.method == "OPTIONS":
             return self._with_cors(request, Response(204))
@@ -80,6 +83,13 @@ class Endpoints:
             self._parking = Parking(services.loop, services.limits)
         request.environ["rtbridge.offers"] = self._offers(request)
         return self._with_cors(request, handler(request, services, self._parking))
+
+    def _tell_operator(self, request: Request, refused: str) -> None:
+        """A browser keeps the reason of a refusal from its page, so that the log is where it is looked for."""
+        origin = request.header("Origin") or "none"
+        if origin not in self._refused_origins and len(self._refused_origins) < _ORIGINS_TOLD:
+            self._refused_origins.add(origin)
+            _log.warning("a request was refused, and further ones from there will be: %s", refused)
 
     def _route(self, request: Request) -> Callable[[Request, Services, Parking], Response]:
         path, method = request.path, request.method
@@ -138,7 +148,7 @@ class Endpoints:
         else:
             advice = limits.poll_interval if wait > 0 else None
             poll = ShortPoll(services, environ, answer_codec, carrier, advice)
-        body = carry_poll(services.loop, environ, carrier, poll, lambda: poll.start(commands), place)
+        body = carry_poll(services, environ, carrier, poll, lambda: poll.start(commands), place)
         return Response(200, [("Content-Type", answer_codec.content_type), _PRIVATE], body)
 
     def _stream(

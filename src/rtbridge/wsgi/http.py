@@ -181,4 +181,9 @@ def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None)
     if code.http_status in (429, 503):
         headers.append(("Retry-After", "1"))
     headers += list((extra or {}).items())
-    return Response(code.http_status, headers, json.dumps(body).encode(), last=isinstance(error, UnreadBody))
+    return Response(
+        code.http_status,
+        headers,
+        json.dumps(body, ensure_ascii=False).encode(),
+        last=isinstance(error, UnreadBody),
+    )

@@ -33,6 +33,8 @@ class RealtimeMiddleware:
     """
 
     def __init__(self, app: WSGIApp, bridge: Bridge, mount: str = "/rt/") -> None:
+        if not isinstance(bridge, Bridge) or not callable(app):
+            raise ConfigError("it is RealtimeMiddleware(app, bridge): a WSGI application, then the Bridge")
         if not (mount.startswith("/") and mount.endswith("/") and len(mount) > 2):
             raise ConfigError(f"mount must begin and end with a slash, like '/rt/': {mount!r}")
         self.app = app

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codes import ErrorCode
-from rtbridge.runtime import Loop
+from rtbridge.session.services import Services
 from rtbridge.wsgi.carrier import Place, RequestCarrier
 from rtbridge.wsgi.departure import Departure
 
@@ -24,7 +24,7 @@ _NO_ANSWER = object()
 
 
 def carry_poll(
-    loop: Loop,
+    services: Services,
     environ: Mapping[str, Any],
     carrier: RequestCarrier,
     poll: Poll,
@@ -39,6 +39,7 @@ def carry_poll(
     Raises:
         ProtocolError: FAILED, where the poll gave up because of an error of ours.
     """
+    loop = services.loop
     departure: Departure | None = None
     answer: object = _NO_ANSWER
     try:
@@ -46,12 +47,14 @@ def carry_poll(
             start()
             if place is not None:
                 departure = Departure(loop, environ, poll.hurry)
+                services.parked.add(poll)
         answer = carrier.carry()
         if answer is None:
             raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
         return answer
     finally:
         with loop.turn():
+            services.parked.discard(poll)
             if departure is not None:
                 departure.close()
             if answer is _NO_ANSWER:
