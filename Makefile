@@ -5,7 +5,7 @@ SETUP = $(PYTHON) tools/setup.py
 WHEEL = RTBRIDGE_WHEEL="$$(echo $(CURDIR)/build/wheel/*.whl)"
 ARGS ?=
 
-.PHONY: help demo demo-flask test test-slow lint docs bench dev clean
+.PHONY: help demo demo-flask test test-slow lint docs bench bench-quick bench-full bench-check dev clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -36,13 +36,25 @@ docs:            ## run every snippet of the docs and check their links
 	@$(SETUP) system test
 	$(WHEEL) .venv/bin/pytest tests/docs $(ARGS)
 
-bench:           ## benchmarks
-	@$(SETUP) test
-	@tools/bench.sh
+bench:           ## all benchmarks, in at most 25 minutes: we and our peers, goals and verdicts
+	@$(SETUP) system bench
+	@tools/bench.sh standard $(ARGS)
+
+bench-quick:     ## the same, briefly: at most 5 minutes
+	@$(SETUP) system bench
+	@tools/bench.sh quick $(ARGS)
+
+bench-full:      ## the same, with more subscribers and repetitions: up to two hours
+	@$(SETUP) system bench
+	@tools/bench.sh full $(ARGS)
+
+bench-check:     ## fail if a hot path has become slower, against benchmarks/baseline.json
+	@$(SETUP) bench
+	@.venv/bin/python -m benchmarks.micro --check
 
 dev:             ## .venv with the checkout installed editable, for work on rtbridge
 	@$(SETUP) dev node
 	@echo "ready: .venv/bin/pytest"
 
 clean:           ## remove what was set up and built
-	rm -rf .venv build dist tests/js/node_modules
+	rm -rf .venv build dist tests/js/node_modules benchmarks/servers/node_modules

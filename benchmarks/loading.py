@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .harness import BenchmarkError, compile_c
-from .harness.process import LOAD_CORE
+from .harness.process import LOAD_CORE, child_of
 
 LOAD = Path(__file__).parent / "load" / "load.c"
 
@@ -77,7 +76,7 @@ def _started(mode: str, limit: int, options: dict[str, object]) -> Iterator[subp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
+        preexec_fn=lambda: child_of(LOAD_CORE),
     )
     killer = threading.Timer(limit + 5, process.kill)
     killer.start()

@@ -26,6 +26,7 @@ from .harness import (
     Sample,
     Table,
     compile_c,
+    end_on_sigterm,
     environment,
     pin_load,
     raise_file_limit,
@@ -53,7 +54,7 @@ PAYLOAD = 128
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is measured. `budget` seconds bound it all: past it no further round begins."""
+    """How much is measured. `budget` seconds bound it all: past it nothing further begins."""
 
     rounds: int
     seconds: float
@@ -63,8 +64,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(rounds=1, seconds=1.5, populations=(1000,), idle=2000, budget=240),
-    "standard": Profile(rounds=3, seconds=2.5, populations=(1000,), idle=5000, budget=1200),
+    "quick": Profile(rounds=1, seconds=1.2, populations=(1000,), idle=2000, budget=250),
+    "standard": Profile(rounds=3, seconds=2.5, populations=(1000,), idle=5000, budget=1350),
     "full": Profile(rounds=5, seconds=4, populations=(100, 1000, 5000), idle=5000, budget=7200),
 }
 
@@ -128,11 +129,11 @@ def connect_rate(peer: Peer, running: Running, profile: Profile, figures: Figure
 def memory(measure: str, name: str, running: Running, idle: int, figures: Figures, **options: object) -> None:
     """KiB per connection that does nothing, after some came and went."""
     try:
-        with held(port=running.port, count=50, **options):
+        with held(30, port=running.port, count=50, **options):
             pass
         time.sleep(0.3)
         before = running.pss()
-        with held(port=running.port, count=idle, **options):
+        with held(30, port=running.port, count=idle, **options):
             time.sleep(0.5)
             figures.add(measure, name, (running.pss() - before) / idle)
     except BenchmarkError as error:
@@ -212,7 +213,8 @@ def short_poll(profile: Profile, figures: Figures) -> None:
         first = json.loads(
             _exchange(running.port, "POST", "/rt/poll", json.dumps({"commands": [hello, subscribe]}))
         )
-        token, feed = first["messages"][0]["token"], first["messages"][1]["position"].rpartition(".")
+        token = [message["token"] for message in first["messages"] if "token" in message][-1]
+        feed = first["messages"][1]["position"].rpartition(".")
         for measure, back in (("nothing new", 0), ("one new", 1)):
             after = f"{news[0]}.{int(news[2]) - back}"
             request = f"GET /rt/channels/news?after={after} HTTP/1.1\r\n\r\n"
@@ -226,9 +228,18 @@ def short_poll(profile: Profile, figures: Figures) -> None:
             )
 
 
-def round_of(profile: Profile, figures: Figures, only: str) -> None:
+def round_of(profile: Profile, figures: Figures, only: str, deadline: float) -> None:
+    if only in "short poll":
+        print("   short poll", flush=True)
+        try:
+            short_poll(profile, figures)
+        except (BenchmarkError, OSError) as error:
+            figures.skip("short poll", error)
     for peer in PEERS:
         if only not in peer.name:
+            continue
+        if time.monotonic() > deadline:
+            figures.skip(peer.name, BenchmarkError("no time left"))
             continue
         print(f"   {peer.name}", flush=True)
         try:
@@ -247,12 +258,6 @@ def round_of(profile: Profile, figures: Figures, only: str) -> None:
                     memory("parked long poll", peer.name, running, profile.idle, figures, **peer.longpoll)
         except BenchmarkError as error:
             figures.skip(peer.name, error)
-    if only in "short poll":
-        print("   short poll", flush=True)
-        try:
-            short_poll(profile, figures)
-        except (BenchmarkError, OSError) as error:
-            figures.skip("short poll", error)
 
 
 # --- what it says -------------------------------------------------------------------------------------------------
@@ -353,6 +358,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"only {limit} files may be open: idle memory is measured at {idle}")
         profile = Profile(profile.rounds, profile.seconds, profile.populations, idle, profile.budget)
     pin_load()
+    end_on_sigterm()
     compile_c(LOAD)
     began = time.monotonic()
     for number in range(profile.rounds):
@@ -361,7 +367,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"no time for more than {number} rounds")
             break
         print(f"round {number + 1} of {profile.rounds}", flush=True)
-        round_of(profile, figures, options.only)
+        round_of(profile, figures, options.only, began + profile.budget)
     shown, reached = tables(profile, figures), goals(figures)
     for table in [*shown, Table.of_goals(reached)]:
         print(table.text())

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Run every benchmarks/bench_*.py.
+# bench.sh quick|standard|full [ARGUMENT ...]: the hot paths alone, then us and our peers side by side. JSON in build/bench.
 set -eu
 cd "$(dirname "$0")/.."
-for bench in benchmarks/bench_*.py; do
-    [ -f "$bench" ] || { echo "no benchmarks yet"; exit 0; }
-    echo "== $bench"
-    .venv/bin/python "$bench"
-done
+profile="$1"
+shift
+.venv/bin/python -m benchmarks.micro
+case "$profile" in
+    standard) exec .venv/bin/python -m benchmarks.suite "$@" ;;
+    *) exec .venv/bin/python -m benchmarks.suite "--$profile" "$@" ;;
+esac

@@ -5,6 +5,7 @@
     tools/setup.py demo         .venv with the wheel of this checkout and what the examples need
     tools/setup.py test         .venv with the wheel of this checkout and every development tool
     tools/setup.py dev          the same, but editable: the checkout itself is imported
+    tools/setup.py bench        .venv with the wheel of this checkout and its peers, those of node too
     tools/setup.py node         npm packages of tests/js
 
 Standard library only, and old syntax on purpose: a Python that is too old must get as far as saying so.
@@ -191,6 +192,12 @@ def dev():
     package(["dev", "examples"], editable=True)
 
 
+def bench():
+    # Built, not editable: what is measured is what is installed. Who works editable measures that.
+    package(["bench"], editable=stamped(VENV / ".stamp-package", "editable"))
+    node_peers()
+
+
 # --- npm packages ---------------------------------------------------------------------------------
 
 
@@ -207,8 +214,23 @@ def node():
     stamp.write_text(digest(lock))
 
 
+def node_peers():
+    """The npm packages that benchmarks/ compares with, as pinned."""
+    folder = ROOT / "benchmarks" / "servers"
+    wanted, stamp = digest(folder / "package.json"), folder / "node_modules" / ".stamp"
+    if stamped(stamp, wanted):
+        return
+    if not find("npm"):
+        say("npm is missing: node's ws and socket.io are left out of the benchmarks")
+        return
+    say("installing the npm packages of benchmarks/servers")
+    install = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(install, cwd=str(folder), check=True)
+    stamp.write_text(wanted)
+
+
 def main(names):
-    steps = {"system": system, "demo": demo, "test": test, "dev": dev, "node": node}
+    steps = {"system": system, "demo": demo, "test": test, "dev": dev, "bench": bench, "node": node}
     if not names or not set(names) <= set(steps):
         print(__doc__)
         return 2

@@ -6,11 +6,13 @@ figures are per second of *server CPU*, so they stay comparable, only the latenc
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ from typing import Any
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+_LIBC = ctypes.CDLL(None)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,6 +42,17 @@ def free_port() -> int:
 def pin_load() -> None:
     """Move this process, and what it starts, to the load's core."""
     os.sched_setaffinity(0, {LOAD_CORE})
+
+
+def child_of(core: int) -> None:
+    """In a new child: move to the core, and die with the parent should it not come to end us."""
+    os.sched_setaffinity(0, {core})
+    _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM raise, so that every `with` block ends what it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def raise_file_limit(wanted: int = 65536) -> int:
@@ -101,7 +115,7 @@ class Server:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+            preexec_fn=lambda: child_of(SERVER_CORE),
         )
         try:
             wait_for_port(self.port, self._process, self._ready)

@@ -371,6 +371,17 @@ static int between(const char *p, size_t len, const char *from, const char *to, 
     return 1;
 }
 
+/* The same, but the last of them: of tokens and positions the newest is the one to send. */
+static int last_between(const char *p, size_t len, const char *from, const char *to, char *into, size_t room) {
+    int found = 0;
+    for (char *a; (a = memmem(p, len, from, strlen(from))); found = 1) {
+        if (!between(a, len - (a - p), from, to, into, room)) break;
+        len -= a + strlen(from) - p;
+        p = a + strlen(from);
+    }
+    return found;
+}
+
 static void ask(struct conn *c) {
     char out[8192], body[6000];
     int at = 0;
@@ -449,10 +460,9 @@ static void on_answer(struct conn *c, char *p, size_t len, char *body, size_t n,
             }
             if (!*c->cursor) { fail(c, "no Etag"); return; }
         } else {
-            if (between(body, n, "\"token\":\"", "\"", value, sizeof value) && (!c->token || strcmp(c->token, value)))
+            if (last_between(body, n, "\"token\":\"", "\"", value, sizeof value) && (!c->token || strcmp(c->token, value)))
                 free(c->token), c->token = strdup(value);
-            /* in a poll the last "position" is the channel's */
-            if (!between(body, n, "\"position\":\"", "\"", c->cursor, sizeof c->cursor) && !c->step) { fail(c, "no position"); return; }
+            if (!last_between(body, n, "\"position\":\"", "\"", c->cursor, sizeof c->cursor) && !c->step) { fail(c, "no position"); return; }
             if (c->state != READY) is_ready(c);
         }
         c->step = 1;
