@@ -5,8 +5,9 @@
     python -m benchmarks.micro --write    measure, and make that the baseline
 
 A ratio survives another machine, another load and mostly another Python far better than microseconds do. Path and
-loop take turns, and of each the *fastest* of many short runs counts: whatever disturbs a run only makes it slower. A
-path that looks too slow is measured again before anybody is told.
+loop take turns, each some milliseconds of CPU time, so that what slows the machine slows both; the median of the ratios
+of neighbours counts. (The fastest of each does not: they may be of different moments.) A path that looks too slow is
+measured again before anybody is told.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import statistics
 import sys
 import time
 from collections import deque
@@ -191,10 +193,10 @@ def paths() -> dict[str, Path_]:
 
 
 def _seconds(path: Path_, times: int) -> float:
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(times):
         path()
-    return (time.perf_counter() - began) / times
+    return (time.thread_time() - began) / times
 
 
 def _times(path: Path_) -> int:
@@ -203,13 +205,9 @@ def _times(path: Path_) -> int:
 
 
 def ratio(path: Path_, rounds: int = ROUNDS) -> float:
-    """Its fastest time over the loop's fastest, taken in turns."""
+    """Its time over the loop's, measured in turns: the median."""
     times, loops = _times(path), _times(reference)
-    fastest = beside = float("inf")
-    for _ in range(rounds):
-        beside = min(beside, _seconds(reference, loops))
-        fastest = min(fastest, _seconds(path, times))
-    return fastest / beside
+    return statistics.median(_seconds(path, times) / _seconds(reference, loops) for _ in range(rounds))
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, float]:
@@ -253,9 +251,9 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     found = measure(2 * ROUNDS)
-    if arguments:  # a lax baseline hides what it is there to show
+    if arguments:
         several = [found, measure(2 * ROUNDS), measure(2 * ROUNDS)]
-        found = {name: min(ratios[name] for ratios in several) for name in found}
+        found = {name: statistics.median(ratios[name] for ratios in several) for name in found}
     table = Table("Hot paths", ["times the reference loop"])
     for name, value in found.items():
         table.add(name, f"{value:.4f}")
