@@ -284,3 +284,21 @@ test("a hello that is refused is tried again later, not at once", async () => {
     await advance(1500);
     assert.equal(rt.transport, "websocket");
 });
+
+test("a refused origin is final: the page and its console are told, and nobody asks again", async t => {
+    const { server, connect, advance } = world();
+    const said = t.mock.method(console, "error", () => {});
+    server.blocked.add("websocket");
+    const message = "the page's Origin is not this site";
+    server.fail = () => ({ status: 403, body: { error: { code: 112, reason: "forbidden_origin", message } } });
+    const rt = connect();
+    const states = statusOf(rt);
+    const ends = [];
+    rt.subscribe("photos").on("end", problem => ends.push(problem.code));
+    await advance(10000);
+    assert.deepEqual([states.at(-1), ends], ["ended", [112]]);
+    assert.deepEqual(said.mock.calls.map(call => call.arguments), [[message]]);
+    const asked = server.requests.length;
+    await advance(120000);
+    assert.equal(server.requests.length, asked);
+});

@@ -73,6 +73,7 @@ export function connect({ url, transport = "auto", codec = "json", environment }
     /** @param {Problem} problem */
     const finish = problem => {
         over = true;
+        if (problem.code) console.error(problem.message);
         listening.abort();
         ladder.stop();
         session.end(problem);

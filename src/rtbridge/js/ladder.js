@@ -144,7 +144,8 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         const healthy = link.greeted && env.now() - link.since > HEALTHY;
         links.delete(link);
         if (current === link) current = undefined;
-        if (step === "stop") return finished({ code, ...problem });
+        // 102 and 112: this page's client is of another version, or its origin is refused. Neither mends itself.
+        if (step === "stop" || code === 102 || code === 112) return finished({ code, ...problem });
         if (step === "renew") session.token = undefined;
         if (healthy) attempt = 0;
         failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;
