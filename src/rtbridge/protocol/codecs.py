@@ -29,6 +29,9 @@ class Codec(Protocol):
     def content_type(self) -> str:
         """Its media type over HTTP."""
 
+    def __hash__(self) -> int:
+        """Codecs are values: what is made for one may be remembered for it."""
+
     def encode(self, message: ServerMessage) -> bytes:
         """A whole server message."""
 

@@ -10,7 +10,6 @@ subscription, `collect` reads from its position whatever the transport can take 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -20,7 +19,7 @@ from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.publications import Gap, Page
 from rtbridge.protocol.states import State, advance, event_of
 from rtbridge.session import calling, subscribing
-from rtbridge.session.access import Identity, keepable
+from rtbridge.session.access import Identity, packed, unpacked
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import Renewal, renew
 from rtbridge.session.services import Services
@@ -40,20 +39,20 @@ class Session:
     """
 
     __slots__ = (
-        "_busy", "_dirty", "_looping", "_owed", "_queue", "_reading", "_renewal", "_replies", "environ", "identity",
+        "_busy", "_dirty", "_environ", "_looping", "_owed", "_queue", "_reading", "_renewal", "_replies", "identity",
         "instance", "more", "outlet", "services", "state", "subscriptions",
     )  # fmt: skip
 
     def __init__(self, services: Services, outlet: Outlet, environ: Mapping[str, Any]) -> None:
         self.services = services
         self.outlet = outlet
-        self.environ = environ
+        self._environ: Mapping[str, Any] | bytes = environ
         self.identity: Identity | None = None
         self.instance = ""
         self.state = State.OPENING
         self.subscriptions: dict[str, Subscription] = {}
         self.more = False  # the last collect left something behind
-        self._queue: deque[object] = deque()
+        self._queue: list[object] = []  # a deque takes 700 bytes even when it is empty
         self._busy = False
         self._looping = False
         self._reading = False
@@ -105,6 +104,12 @@ class Session:
         """Who it is; known once hello was answered."""
         assert self.identity is not None
         return self.identity
+
+    @property
+    def environ(self) -> Mapping[str, Any]:
+        """The environ of the request; of a socket or stream, once it was greeted, only its texts."""
+        kept = self._environ
+        return unpacked(kept) if isinstance(kept, bytes) else kept
 
     @property
     def waiting(self) -> int:
@@ -250,7 +255,7 @@ class Session:
         self._looping = True
         try:
             while self._queue and not self._busy and self.state is not State.ENDED:
-                command = self._queue.popleft()
+                command = self._queue.pop(0)
                 try:
                     self._begin(command)
                 except ProtocolError as error:
@@ -368,7 +373,7 @@ class Session:
             )
         )
         if transport in ("websocket", "eventstream"):
-            self.environ = keepable(self.environ)
+            self._environ = packed(self.environ)
             self._take_over((identity.client_id, command.instance))
             self._renewal = Renewal(services.loop, self._queue_renewal)
             self._renewal.schedule(limits.token_ttl)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from rtbridge.protocol.codecs import Codec
@@ -35,16 +36,19 @@ def safely(give_up: Callable[[], object], callback: Callable[..., object], *args
         give_up()
 
 
+@lru_cache(maxsize=4)  # one for each codec: connections share it
 def poll_wire(codec: Codec) -> Wire:
     """Messages as they are; the answer joins them."""
     return Wire(f"poll/{codec.name}", codec, _as_is)
 
 
+@lru_cache(maxsize=4)
 def stream_wire(codec: Codec) -> Wire:
     """One server-sent event for each message."""
     return Wire(f"stream/{codec.name}", codec, _as_event)
 
 
+@lru_cache(maxsize=4)
 def socket_wire(codec: Codec) -> Wire:
     """One WebSocket frame for each message."""
     return Wire(f"socket/{codec.name}", codec, text_frame if codec.name == "json" else _binary_frame)
