@@ -123,7 +123,7 @@ def slow_consumers(peer: Peer, profile: Profile, figures: Figures) -> None:
     common: dict[str, Any] = {
         "window": 16,
         "size": PAYLOAD,
-        "warm": 2,
+        "warm": 4,
         "seconds": 2 * profile.seconds,
         **peer.ws,
     }
@@ -134,12 +134,10 @@ def slow_consumers(peer: Peer, profile: Profile, figures: Figures) -> None:
         with peer.running() as running:
             beside = load(running.cpu, "fanout", port=running.port, count=1000, asleep=500, **common)
             grown = running.pss() - grown
-        share = (
-            beside.seen["deliveries"] / beside.seen["wall"] / (alone.seen["deliveries"] / alone.seen["wall"])
-        )
+        share = beside.per_cpu_second("deliveries") / alone.per_cpu_second("deliveries")
         figures.add("slow consumers", peer.name, share)
         figures.add("slow consumers, KiB more", peer.name, grown)
-    except (BenchmarkError, ZeroDivisionError) as error:
+    except BenchmarkError as error:
         figures.skip(f"{peer.name}, slow consumers", error)
 
 
