@@ -357,13 +357,17 @@ class Session:
         self.instance = command.instance
         services.hooks.attached(identity.client_id, identity.user_id)
         transport = self.outlet.transport
+        # Who goes on with what the token says keeps it: nothing need be signed for a poll.
+        token = None if identity.changed or not resumed else command.token
+        if token is None:
+            token = services.access.token_for(identity)
         self.reply(
             m.HelloReply(
                 id=command.id,
                 version=1,
                 client_id=identity.client_id,
                 resumed=resumed,
-                token=services.access.token_for(identity),
+                token=token,
                 expires_in=self._token_life(),
                 transport=transport,
                 offers=self.environ.get("rtbridge.offers", ()),
