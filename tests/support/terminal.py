@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -45,8 +46,11 @@ class Terminal:
         """Run a command in the background, in place of the one called `name`; wait until it listens."""
         self.end(name)
         log = self._logs / name
-        output, _ = self._ask(f"{command} </dev/null >{log} 2>&1 & echo $!", timeout)
-        pid = self._running[name] = int(output.split()[-1])
+        output, _ = self._ask(f"{command} </dev/null >{log} 2>&1 & echo pid=$!", timeout)
+        # Among what the shell may say at the same time of earlier background commands that ended.
+        found = re.search(r"^pid=(\d+)$", output, re.MULTILINE)
+        assert found is not None, output
+        pid = self._running[name] = int(found[1])
         deadline = time.monotonic() + timeout
         while port and not listens(port):
             if time.monotonic() > deadline or not alive(pid):
