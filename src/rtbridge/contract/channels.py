@@ -97,6 +97,11 @@ class ChannelDeclaration:
             return False
         return bool(self._authorize(ctx, **params))
 
+    def allows(self, transport: str) -> bool:
+        """Whether it may be followed on this transport: not above the one where its author stopped it."""
+        ceiling = self.transport
+        return ceiling is None or TRANSPORTS.index(transport) <= TRANSPORTS.index(ceiling)
+
     def _check_transport(self, every_given: bool) -> None:
         if self.transport is not None and self.transport not in TRANSPORTS:
             raise DeclarationError(f"{self.what}: transport must be one of {', '.join(TRANSPORTS)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
+from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.fanout import Tail
 from rtbridge.protocol import messages as m
@@ -85,7 +85,7 @@ class Subscribing:
             raise ProtocolError(ErrorCode.UNAVAILABLE, str(tail))
         command, session = self._command, self._session
         start = command.position or self._start(tail)
-        if self._is_limited():
+        if not self._declaration.allows(session.outlet.transport):
             if command.id is not None:
                 session.reply(self._limited(command.id, start))
             return
@@ -155,12 +155,6 @@ class Subscribing:
                 more=isinstance(found, Page) and found.more,
             )
         )
-
-    def _is_limited(self) -> bool:
-        """Whether the author stopped this channel below the transport it is asked for on."""
-        ceiling = self._declaration.transport
-        transport = self._session.outlet.transport
-        return ceiling is not None and TRANSPORTS.index(transport) > TRANSPORTS.index(ceiling)
 
     def _limited(self, command_id: int, start: Position) -> m.Subscribed:
         declaration = self._declaration

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Subscription:
     """A position in a channel, on behalf of one session."""
 
-    __slots__ = ("channel", "declaration", "params", "position", "reading")
+    __slots__ = ("channel", "declaration", "params", "position")
 
     def __init__(
         self, channel: str, declaration: ChannelDeclaration, params: dict[str, object], position: Position
@@ -30,7 +30,6 @@ class Subscription:
         self.declaration = declaration
         self.params = params
         self.position = position
-        self.reading = False  # a page of the bus is on its way
 
 
 def pull(subscription: Subscription, tail: Tail, limit: int, max_bytes: int) -> list[Entry] | Gap | None:

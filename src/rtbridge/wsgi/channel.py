@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
+from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol.channels import check_channel
-from rtbridge.protocol.codecs import Codec, codec_named
+from rtbridge.protocol.codecs import JSON, Codec, codec_named
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import Position
 from rtbridge.session.access import no_such_channel
@@ -74,7 +74,7 @@ def _question(
         given = request.header("Last-Event-ID") or given
     after = Position.parse(given) if given else None
     wait = min(request.seconds("wait"), services.limits.poll_wait)
-    if _beyond(declaration, "longpoll") or "longpoll" not in request.environ["rtbridge.offers"]:
+    if not declaration.allows("longpoll") or "longpoll" not in request.environ["rtbridge.offers"]:
         wait = 0.0
     return Question(name, declaration, after, _recent(request, services, streaming), wait)
 
@@ -88,16 +88,9 @@ def _recent(request: Request, services: Services, streaming: bool) -> int:
     return min(int(text), services.limits.page_publications)
 
 
-def _beyond(declaration: ChannelDeclaration, transport: str) -> bool:
-    ceiling = declaration.transport
-    return ceiling is not None and TRANSPORTS.index(transport) > TRANSPORTS.index(ceiling)
-
-
 def _codec(request: Request) -> Codec:
     packed = codec_named("msgpack") if request.accepts("application/msgpack") else None
-    codec = packed or codec_named("json")
-    assert codec is not None
-    return codec
+    return packed or JSON
 
 
 def _poll(
@@ -156,11 +149,7 @@ def _stream(
     life: float,
 ) -> Response:
     possible = "eventstream" in request.environ["rtbridge.offers"]
-    place = (
-        parking.take(request.environ)
-        if possible and not _beyond(question.declaration, "eventstream")
-        else None
-    )
+    place = parking.take(request.environ) if possible and question.declaration.allows("eventstream") else None
     if place is None:
         raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "no event stream for this channel here and now")
     carrier = RequestCarrier(services.loop)

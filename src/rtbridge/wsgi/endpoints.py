@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from rtbridge.bridge import Bridge
 from rtbridge.errors import BusError, HandshakeError, ProtocolError
-from rtbridge.protocol.codecs import Codec, codec_for_content_type, codec_named
+from rtbridge.protocol.codecs import JSON, Codec, codec_for_content_type, codec_named
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.handshake import check_request, response_head
 from rtbridge.protocol.polls import PollRequest, parse_poll_request
@@ -160,9 +160,7 @@ class Endpoints:
                 ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for event streams now"
             )
         carrier = RequestCarrier(services.loop)
-        codec = codec_named("json")
-        assert codec is not None
-        stream = EventStream(services, request.environ, codec, carrier)
+        stream = EventStream(services, request.environ, JSON, carrier)
         with services.loop.turn():
             stream.start(commands)
         body = StreamBody(services.loop, request.environ, stream, carrier, place)

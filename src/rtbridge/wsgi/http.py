@@ -6,7 +6,6 @@ what is to be sent.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from rtbridge.errors import ProtocolError
+from rtbridge.protocol.codecs import JSON
 from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.polls import error_body
 from rtbridge.runtime import Loop
 from rtbridge.wsgi.deadline import UnreadBody, read_deadline
 
@@ -176,7 +177,7 @@ class Response:
 def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed as a whole."""
     code = ErrorCode(error.code)
-    body = {"error": {"code": int(code), "reason": code.reason, "message": error.message}}
+    body = JSON.encode_map(error_body(code, error.message))
     headers = [("Content-Type", "application/json"), ("Cache-Control", "private, no-store")]
     if code.http_status in (429, 503):
         headers.append(("Retry-After", "1"))
@@ -184,6 +185,6 @@ def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None)
     return Response(
         code.http_status,
         headers,
-        json.dumps(body, ensure_ascii=False).encode(),
+        body,
         last=isinstance(error, UnreadBody),
     )
