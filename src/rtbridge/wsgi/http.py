@@ -6,6 +6,7 @@ what is to be sent.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from rtbridge.errors import ProtocolError
-from rtbridge.protocol.codecs import JSON
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.polls import error_body
 from rtbridge.runtime import Loop
@@ -177,7 +177,7 @@ class Response:
 def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed as a whole."""
     code = ErrorCode(error.code)
-    body = JSON.encode_map(error_body(code, error.message))
+    body = json.dumps(error_body(code, error.message), ensure_ascii=False).encode()
     headers = [("Content-Type", "application/json"), ("Cache-Control", "private, no-store")]
     if code.http_status in (429, 503):
         headers.append(("Retry-After", "1"))
