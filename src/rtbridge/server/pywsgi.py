@@ -7,6 +7,7 @@ started and not before.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -43,45 +44,84 @@ def serve(
         ConfigError: gevent is not installed.
         OSError: the address is in use or not ours.
     """
-    try:
+    listener = listen(host, port)
+
+    def ready(stop: Callable[[], None]) -> None:
         import gevent
-        from gevent.pywsgi import WSGIServer
-    except ImportError as error:
-        raise ConfigError("the server needs gevent: pip install 'rtbridge[gevent]'") from error
 
-    listener = _listen(host, port)
-    server = WSGIServer(listener, app, log=None, error_log=_log, handler_class=_handler())
+        for name in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(name, stop)
+        if on_ready is not None:
+            address = listener.getsockname()
+            on_ready(address[0], address[1])
 
-    def stop() -> None:
-        bridge = getattr(app, "bridge", None)
-        if isinstance(bridge, Bridge):
-            bridge.drain()
-        server.stop(_STOP)
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(name, stop)
-    server.start()
-    if on_ready is not None:
-        address = listener.getsockname()
-        on_ready(address[0], address[1])
-    server.serve_forever()
+    serve_on(listener, app, on_ready=ready)
 
 
-def _listen(host: str, port: int) -> Any:
-    from gevent.socket import socket as gevent_socket
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens for connections; forked children may all accept from it.
 
+    Args:
+        port: 0 takes any free one.
+
+    Raises:
+        OSError: the address is in use or not ours.
+    """
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    listener = gevent_socket(family, kind)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Accepted sockets inherit it: pywsgi writes head and body apart, and Nagle would wait 40 ms for an ACK in
-    # between.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.bind(address)
-    listener.listen(_BACKLOG)
-    listener.setblocking(False)
+    listener = socket.socket(family, kind)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it: pywsgi writes head and body apart, and Nagle would wait 40 ms for an ACK
+        # in between.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def serve_on(
+    listener: socket.socket,
+    app: Callable[..., Any],
+    *,
+    on_ready: Callable[[Callable[[], None]], object] | None = None,
+) -> None:
+    """Serve a WSGI application on a listening socket until told to stop: one worker's whole life.
+
+    Args:
+        listener: from `listen`. Accepted from through a descriptor of our own, so that it stays open for others.
+        on_ready: called, once connections are accepted, with the function that stops the worker: it accepts
+            nothing more, sends the clients away, lets requests in flight end, and `serve_on` returns. Call it
+            in a greenlet of this process; twice is as good as once.
+
+    Raises:
+        ConfigError: gevent is not installed.
+    """
+    try:
+        from gevent.event import Event
+        from gevent.pool import Pool
+        from gevent.pywsgi import WSGIServer
+        from gevent.socket import socket as gevent_socket
+    except ImportError as error:
+        raise ConfigError("the server needs gevent: pip install 'rtbridge[gevent]'") from error
+
+    ours = gevent_socket(listener.family, listener.type, fileno=os.dup(listener.fileno()))
+    server = WSGIServer(ours, app, spawn=Pool(), log=None, error_log=_log, handler_class=_handler())
+    told = Event()
+    server.start()
+    if on_ready is not None:
+        on_ready(told.set)
+    told.wait()
+    server.close()
+    bridge = getattr(app, "bridge", None)
+    if isinstance(bridge, Bridge):
+        bridge.drain()
+    server.stop(_STOP)
 
 
 def _handler() -> type:
