@@ -8,6 +8,7 @@ back the token it was given.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.errors import BusError, ProtocolError
@@ -17,19 +18,24 @@ from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import Position
 from rtbridge.session.access import no_such_channel
 from rtbridge.session.services import Services
+from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
-from rtbridge.wsgi.carrier import Parking, RequestCarrier
-from rtbridge.wsgi.http import Request, Response
-from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody
-from rtbridge.wsgi.waiting import carry_poll
+from rtbridge.wsgi.carrier import Parking
+from rtbridge.wsgi.http import NeedsStack, Request, Response
+from rtbridge.wsgi.later import Headers, Later, Parked, Streamed
+from rtbridge.wsgi.streaming import STREAM_HEADERS
 
 _RECENT = 20  # publications sent to who asks without a position
 _TOKEN = "Rtbridge-Token"
 _TOKEN_BYTES = 4096  # servers and proxies refuse long header lines, gunicorn above 8190 bytes
 
 
-def channel_answer(request: Request, services: Services, parking: Parking) -> Response:
-    """Answer a GET or HEAD of one channel."""
+def channel_answer(request: Request, services: Services, parking: Parking) -> Later:
+    """Answer a GET or HEAD of one channel, later.
+
+    Raises:
+        NeedsStack: see `Endpoints.plan`.
+    """
     name = check_channel(request.path.removeprefix("channels/"))
     found = services.registry.channel_for(name)
     if found is None:
@@ -58,6 +64,10 @@ def _permit(
     if declaration.public:
         return [], math.inf
     access, environ = services.access, request.environ
+    if not request.may_block:
+        known = access.recall(request.header(_TOKEN), environ)
+        if known is None or not known.may_follow(name, access.wall()):
+            raise NeedsStack
     identity, _ = access.identify(request.header(_TOKEN), environ)
     if not identity.may_follow(name, access.wall()):
         context = access.context(identity, environ, "shortpoll")
@@ -94,21 +104,27 @@ def _codec(request: Request) -> Codec:
 
 
 def _poll(
-    request: Request, services: Services, parking: Parking, question: Question, extra: list[tuple[str, str]]
-) -> Response:
+    request: Request, services: Services, parking: Parking, question: Question, extra: Headers
+) -> Parked:
     codec = _codec(request)
-    environ = request.environ
-    carrier = RequestCarrier(services.loop)
-    place = parking.take(environ) if question.wait > 0 else None
-    advice: list[tuple[str, str]] = []
+    place = parking.take(request.environ) if question.wait > 0 else None
     if question.wait > 0 and place is None:
         question = Question(question.channel, question.declaration, question.after, question.recent)
-        advice = [("Retry-After", f"{services.limits.poll_interval:g}")]
-    poll = ChannelPoll(services, question, codec, carrier)
-    answer = carry_poll(services, environ, carrier, poll, poll.start, place)
+        extra = [*extra, ("Retry-After", f"{services.limits.poll_interval:g}")]
+
+    def start(carrier: Carrier) -> ChannelPoll:
+        poll = ChannelPoll(services, question, codec, carrier)
+        poll.start()
+        return poll
+
+    return Parked(start, partial(_respond, request, question, codec, extra), place)
+
+
+def _respond(request: Request, question: Question, codec: Codec, extra: Headers, answer: object) -> Response:
     if isinstance(answer, BusError):
         raise answer
-    assert isinstance(answer, ChannelAnswer)
+    if not isinstance(answer, ChannelAnswer):
+        raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
     etag = _etag(answer, codec)
     headers = [
         ("Content-Type", codec.content_type),
@@ -116,7 +132,6 @@ def _poll(
         ("ETag", etag),
         ("Vary", "Accept"),
         *extra,
-        *advice,
     ]
     if request.has(etag):
         return Response(304, headers)
@@ -145,21 +160,18 @@ def _stream(
     services: Services,
     parking: Parking,
     question: Question,
-    extra: list[tuple[str, str]],
+    extra: Headers,
     life: float,
-) -> Response:
+) -> Streamed:
     possible = "eventstream" in request.environ["rtbridge.offers"]
     place = parking.take(request.environ) if possible and question.declaration.allows("eventstream") else None
     if place is None:
         raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "no event stream for this channel here and now")
-    carrier = RequestCarrier(services.loop)
-    # Access ends by expiry: the browser's EventSource comes back by itself, from its position.
-    stream = ChannelStream(services, question, carrier, life)
-    with services.loop.turn():
+
+    def start(carrier: Carrier) -> ChannelStream:
+        # Access ends by expiry: the browser's EventSource comes back by itself, from its position.
+        stream = ChannelStream(services, question, carrier, life)
         stream.start()
-    body = StreamBody(services.loop, request.environ, stream, carrier, place)
-    # The first piece decides whether this becomes a stream at all or an error.
-    first = body.fetch_first()
-    if isinstance(first, BusError):
-        raise first
-    return Response(200, [*STREAM_HEADERS, *extra], body)
+        return stream
+
+    return Streamed(start, [*STREAM_HEADERS, *extra], place, awaited=True)

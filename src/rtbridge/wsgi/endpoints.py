@@ -1,13 +1,17 @@
 """What is below the mount: one function for each resource, a Request in, a Response out.
 
-Who may ask is settled first (origin, guard), then the request is read, then a transport is made in the turn
-and carried by this thread or greenlet until it has an answer.
+Who may ask is settled first (origin, guard), then the request is read. What can be answered at once is; what
+has to wait is a `Later`, which somebody carries: here the thread or greenlet of the request (`answer`), in our
+own server nobody at all (`plan`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from rtbridge.bridge import Bridge
 from rtbridge.errors import BusError, HandshakeError, ProtocolError
@@ -16,6 +20,7 @@ from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.handshake import check_request, response_head
 from rtbridge.protocol.polls import PollRequest, parse_poll_request
 from rtbridge.session.services import Services
+from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.eventstream import EventStream
 from rtbridge.transports.longpoll import LongPoll
 from rtbridge.transports.shortpoll import ShortPoll
@@ -24,8 +29,9 @@ from rtbridge.wsgi import sockets
 from rtbridge.wsgi.carrier import NoStack, Parking, RequestCarrier
 from rtbridge.wsgi.channel import channel_answer
 from rtbridge.wsgi.files import client_file
-from rtbridge.wsgi.http import Request, Response, error_response
-from rtbridge.wsgi.streaming import STREAM_HEADERS, StreamBody
+from rtbridge.wsgi.http import NeedsStack, Request, Response, error_response
+from rtbridge.wsgi.later import Later, Parked, Streamed, Upgrade
+from rtbridge.wsgi.streaming import STREAM_HEADERS, stream_response
 from rtbridge.wsgi.waiting import carry_poll
 
 _log = logging.getLogger("rtbridge")
@@ -43,38 +49,32 @@ class Endpoints:
         self._refused_origins: set[str] = set()
 
     def answer(self, request: Request) -> Response:
-        """The response to a request; whatever goes wrong becomes one of the documented errors."""
+        """The response to a request, waited for; whatever goes wrong becomes one of the documented errors."""
         try:
             file = client_file(request)
             if file is not None and request.method not in ("GET", "HEAD"):
                 raise WrongMethod(request.method, ("GET", "HEAD"))
-            return file if file is not None else self._answer(request)
-        except ProtocolError as error:
-            return self._failure(request, error)
-        except BusError as error:
-            return self._failure(request, ProtocolError(ErrorCode.UNAVAILABLE, str(error)))
-        except Exception:
-            _log.exception("answering %s %s failed", request.method, request.path)
-            return self._failure(
-                request, ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
-            )
+            if file is not None:
+                return file
+            planned = self.plan(request)
+            return planned if isinstance(planned, Response) else self._carry(request, planned)
+        except Exception as error:
+            return self.failure(request, error)
 
-    def _failure(self, request: Request, error: ProtocolError) -> Response:
-        if request.environ.get("wsgi.websocket") is not None:
-            # The server answered 101 before we were asked: all that is left is a close code.
-            sockets.refuse(request.environ, error)
-            return Response(taken=True)
-        extra = {"Allow": ", ".join(error.allowed)} if isinstance(error, WrongMethod) else None
-        return self._with_cors(request, error_response(error, extra))
+    def plan(self, request: Request) -> Response | Later:
+        """What a request is answered with, now or later.
 
-    def _answer(self, request: Request) -> Response:
+        Raises:
+            NeedsStack: the application's own code must run for that, and the request says that it cannot here.
+            Exception: whatever went wrong, for `failure`.
+        """
         handler = self._route(request)
         refused = self._bridge.origins.check(request.method, request.environ)
         if refused is not None:
             self._tell_operator(request, refused)
             raise ProtocolError(ErrorCode.FORBIDDEN_ORIGIN, refused)
         if request.method == "OPTIONS":
-            return self._with_cors(request, Response(204))
+            return self.with_cors(request, Response(204))
         not_serving = self._bridge.why_not_serving()
         if not_serving is not None:
             raise ProtocolError(ErrorCode.UNAVAILABLE, not_serving)
@@ -82,7 +82,40 @@ class Endpoints:
         if self._parking is None:
             self._parking = Parking(services.loop, services.limits)
         request.environ["rtbridge.offers"] = self._offers(request)
-        return self._with_cors(request, handler(request, services, self._parking))
+        return handler(request, services, self._parking)
+
+    def failure(self, request: Request, error: Exception) -> Response:
+        """The response to a request that failed as a whole."""
+        if isinstance(error, NeedsStack):
+            raise error
+        if isinstance(error, BusError):
+            error = ProtocolError(ErrorCode.UNAVAILABLE, str(error))
+        elif not isinstance(error, ProtocolError):
+            _log.error("answering %s %s failed", request.method, request.path, exc_info=error)
+            error = ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+        if request.environ.get("wsgi.websocket") is not None:
+            # The server answered 101 before we were asked: all that is left is a close code.
+            sockets.refuse(request.environ, error)
+            return Response(taken=True)
+        extra = {"Allow": ", ".join(error.allowed)} if isinstance(error, WrongMethod) else None
+        return self.with_cors(request, error_response(error, extra))
+
+    def with_cors(self, request: Request, response: Response) -> Response:
+        """The response with what lets pages of allowed origins read it."""
+        if not response.taken:
+            response.headers = [*response.headers, *self._bridge.origins.cors_headers(request.environ)]
+        return response
+
+    def _carry(self, request: Request, later: Later) -> Response:
+        """Wait for an answer on the request's own thread or greenlet."""
+        services = self._bridge.services()
+        if isinstance(later, Parked):
+            response = later.respond(carry_poll(services, request.environ, later))
+        elif isinstance(later, Streamed):
+            response = stream_response(services.loop, request.environ, later)
+        else:
+            return self._carry_socket(services, request, later)
+        return self.with_cors(request, response)
 
     def _tell_operator(self, request: Request, refused: str) -> None:
         """A browser keeps the reason of a refusal from its page, so that the log is where it is looked for."""
@@ -91,9 +124,10 @@ class Endpoints:
             self._refused_origins.add(origin)
             _log.warning("a request was refused, and further ones from there will be: %s", refused)
 
-    def _route(self, request: Request) -> Callable[[Request, Services, Parking], Response]:
+    def _route(self, request: Request) -> Callable[[Request, Services, Parking], Response | Later]:
         path, method = request.path, request.method
         allowed: tuple[str, ...]
+        handler: Callable[[Request, Services, Parking], Response | Later]
         if path == "poll":
             allowed, handler = ("POST",), self._poll
         elif path == "ws":
@@ -105,11 +139,6 @@ class Endpoints:
         if method not in (*allowed, "OPTIONS"):
             raise WrongMethod(method, allowed)
         return handler
-
-    def _with_cors(self, request: Request, response: Response) -> Response:
-        if not response.taken:
-            response.headers = [*response.headers, *self._bridge.origins.cors_headers(request.environ)]
-        return response
 
     def _offers(self, request: Request) -> tuple[str, ...]:
         """What this server can do for this client, best first."""
@@ -123,7 +152,7 @@ class Endpoints:
 
     # -- POST /rt/poll ------------------------------------------------------------------------------------
 
-    def _poll(self, request: Request, services: Services, parking: Parking) -> Response:
+    def _poll(self, request: Request, services: Services, parking: Parking) -> Later:
         codec = codec_for_content_type(request.header("Content-Type"))
         if codec is None:
             raise ProtocolError(
@@ -133,42 +162,37 @@ class Endpoints:
         limits = services.limits
         body = request.body(limits.max_body, limits.body_timeout, services.loop)
         asked = _read_poll(codec, body, limits.max_commands)
-        wait, commands = asked.wait, asked.commands
-        offers = request.environ["rtbridge.offers"]
         if request.accepts("text/event-stream"):
-            return self._stream(request, services, parking, commands)
+            return self._stream(request, services, parking, asked.commands)
         answer_codec = _accepted(request, codec)
-        environ = request.environ
-        carrier = RequestCarrier(services.loop)
         services.metrics.add("polls")
-        place = parking.take(environ) if wait > 0 and "longpoll" in offers else None
-        poll: ShortPoll
-        if place is not None:
-            poll = LongPoll(services, environ, answer_codec, carrier, min(wait, limits.poll_wait))
-        else:
-            advice = limits.poll_interval if wait > 0 else None
-            poll = ShortPoll(services, environ, answer_codec, carrier, advice)
-        body = carry_poll(services, environ, carrier, poll, lambda: poll.start(commands), place)
-        return Response(200, [("Content-Type", answer_codec.content_type), _PRIVATE], body)
+        offers = request.environ["rtbridge.offers"]
+        place = parking.take(request.environ) if asked.wait > 0 and "longpoll" in offers else None
+        return Parked(
+            partial(_start_poll, services, request.environ, answer_codec, asked, place is not None),
+            partial(_poll_response, answer_codec),
+            place,
+        )
 
     def _stream(
         self, request: Request, services: Services, parking: Parking, commands: Sequence[object]
-    ) -> Response:
+    ) -> Later:
         place = parking.take(request.environ) if "eventstream" in request.environ["rtbridge.offers"] else None
         if place is None:
             raise ProtocolError(
                 ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for event streams now"
             )
-        carrier = RequestCarrier(services.loop)
-        stream = EventStream(services, request.environ, JSON, carrier)
-        with services.loop.turn():
+
+        def start(carrier: Carrier) -> EventStream:
+            stream = EventStream(services, request.environ, JSON, carrier)
             stream.start(commands)
-        body = StreamBody(services.loop, request.environ, stream, carrier, place)
-        return Response(200, STREAM_HEADERS, body)
+            return stream
+
+        return Streamed(start, STREAM_HEADERS, place)
 
     # -- GET /rt/ws ---------------------------------------------------------------------------------------
 
-    def _websocket(self, request: Request, services: Services, parking: Parking) -> Response:
+    def _websocket(self, request: Request, services: Services, parking: Parking) -> Response | Later:
         environ = request.environ
         codec = self._socket_codec(request)
         upgraded = environ.get("wsgi.websocket") is not None
@@ -183,22 +207,16 @@ class Endpoints:
                 refusal = error_response(ProtocolError(ErrorCode.BAD_HANDSHAKE, error.message))
                 refusal.status = error.status
                 refusal.headers.append(("Sec-WebSocket-Version", "13"))
-                return refusal
+                return self.with_cors(request, refusal)
             accept = ""
         place = parking.take(environ)
         if place is None:
             raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for WebSockets now")
-        given_away = sockets.DETACH in environ
-        with place:
-            carrier = NoStack(services.loop) if given_away else RequestCarrier(services.loop)
-            sock, early = sockets.take(environ)
-            if not upgraded:
-                sockets.send_now(sock, response_head(accept))
-            with services.loop.turn():
-                websocket = WebSocket(services, environ, codec, carrier, sock, early)
-            if isinstance(carrier, RequestCarrier):
-                self._carry_socket(services, carrier, websocket)
-        return Response(taken=True)
+
+        def start(carrier: Carrier, sock: socket.socket, early: bytes) -> Callable[[], None]:
+            return WebSocket(services, environ, codec, carrier, sock, early).abandon
+
+        return Upgrade(b"" if upgraded else response_head(accept), start, place)
 
     def _socket_codec(self, request: Request) -> Codec:
         codec = codec_named(request.query("codec") or "json")
@@ -211,12 +229,46 @@ class Endpoints:
             )
         return codec
 
-    def _carry_socket(self, services: Services, carrier: RequestCarrier, websocket: WebSocket) -> None:
-        try:
-            carrier.carry()
-        finally:
+    def _carry_socket(self, services: Services, request: Request, upgrade: Upgrade) -> Response:
+        given_away = sockets.DETACH in request.environ
+        with upgrade.place:
+            carrier = NoStack(services.loop) if given_away else RequestCarrier(services.loop)
+            sock, early = sockets.take(request.environ)
+            if upgrade.head:
+                sockets.send_now(sock, upgrade.head)
             with services.loop.turn():
-                websocket.abandon()
+                abandon = upgrade.start(carrier, sock, early)
+            if isinstance(carrier, RequestCarrier):
+                try:
+                    carrier.carry()
+                finally:
+                    with services.loop.turn():
+                        abandon()
+        return Response(taken=True)
+
+
+def _start_poll(
+    services: Services,
+    environ: Mapping[str, Any],
+    codec: Codec,
+    asked: PollRequest,
+    may_park: bool,
+    carrier: Carrier,
+) -> ShortPoll:
+    limits = services.limits
+    poll: ShortPoll
+    if may_park:
+        poll = LongPoll(services, environ, codec, carrier, min(asked.wait, limits.poll_wait))
+    else:
+        poll = ShortPoll(services, environ, codec, carrier, limits.poll_interval if asked.wait > 0 else None)
+    poll.start(asked.commands)
+    return poll
+
+
+def _poll_response(codec: Codec, answer: object) -> Response:
+    if not isinstance(answer, bytes):
+        raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+    return Response(200, [("Content-Type", codec.content_type), _PRIVATE], answer)
 
 
 class WrongMethod(ProtocolError):

@@ -24,19 +24,29 @@ _PIECE = 65_536
 _DRAIN_FACTOR = 64  # how many times max_body we read and throw away so that the sender can see the refusal
 
 
+class NeedsStack(Exception):
+    """The application's own code, which may block, is needed for this answer: ask again where it may run."""
+
+
 class Request:
     """One HTTP request to the mount.
 
     Args:
-        environ: the WSGI environ; never changed.
+        environ: the WSGI environ.
         path: what follows the mount, without a leading slash.
+        given: the whole body where it was read already; None to read it from the environ.
+        may_block: whether whoever asks can wait.
     """
 
-    __slots__ = ("_query", "environ", "method", "path")
+    __slots__ = ("_given", "_query", "environ", "may_block", "method", "path")
 
-    def __init__(self, environ: dict[str, Any], path: str) -> None:
+    def __init__(
+        self, environ: dict[str, Any], path: str, given: bytes | None = None, may_block: bool = True
+    ) -> None:
         self.environ = environ
         self.path = path
+        self.may_block = may_block
+        self._given = given
         self.method: str = environ.get("REQUEST_METHOD", "GET")
         self._query: dict[str, str] | None = None
 
@@ -94,6 +104,8 @@ class Request:
             ProtocolError: TOO_LARGE beyond `limit` bytes; TOO_SLOW if it did not arrive in `seconds`;
                 BAD_MESSAGE if cut off.
         """
+        if self._given is not None:
+            return self._given
         length = self._content_length()
         stream = self.environ.get("wsgi.input")
         if stream is None:

@@ -40,6 +40,8 @@ def find_socket(environ: Mapping[str, Any]) -> Any | None:
 
 def can_take(environ: Mapping[str, Any]) -> bool:
     """Whether this server's sockets can be taken over for a WebSocket."""
+    if DETACH in environ:
+        return True
     sock = find_socket(environ)
     if (
         sock is None

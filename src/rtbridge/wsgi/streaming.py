@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from rtbridge.errors import BusError
 from rtbridge.runtime import Loop
 from rtbridge.wsgi.carrier import Place, RequestCarrier
 from rtbridge.wsgi.departure import Departure
+from rtbridge.wsgi.http import Response
+from rtbridge.wsgi.later import Stream, Streamed
 
 STREAM_HEADERS = [
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -17,14 +19,21 @@ STREAM_HEADERS = [
 ]
 
 
-class Stream(Protocol):
-    """What a streaming transport is to its body. All are called in the turn."""
+def stream_response(loop: Loop, environ: Mapping[str, Any], streamed: Streamed) -> Response:
+    """Begin a stream that the thread or greenlet of its request will carry.
 
-    def ready(self) -> None: ...
-
-    def hang_up(self) -> None: ...
-
-    def close(self) -> None: ...
+    Raises:
+        BusError: there will be no stream.
+    """
+    carrier = RequestCarrier(loop)
+    with loop.turn():
+        stream = streamed.start(carrier)
+    body = StreamBody(loop, environ, stream, carrier, streamed.place)
+    if streamed.awaited:
+        first = body.fetch_first()
+        if isinstance(first, BusError):
+            raise first
+    return Response(200, list(streamed.headers), body)
 
 
 class StreamBody:

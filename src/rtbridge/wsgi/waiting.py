@@ -1,63 +1,42 @@
-"""Carrying a poll to its answer, and leaving nothing behind however it ends."""
+"""Carrying a poll to its answer on the request's own stack, and leaving nothing behind however it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from rtbridge.errors import ProtocolError
-from rtbridge.protocol.codes import ErrorCode
 from rtbridge.session.services import Services
-from rtbridge.wsgi.carrier import Place, RequestCarrier
+from rtbridge.wsgi.carrier import RequestCarrier
 from rtbridge.wsgi.departure import Departure
+from rtbridge.wsgi.later import Parked, Poll
 
 
-class Poll(Protocol):
-    """What carrying needs of a poll; both in the turn."""
+def carry_poll(services: Services, environ: Mapping[str, Any], parked: Parked) -> object:
+    """Start a poll and wait for what it is answered with; None where it gave up because of an error of ours.
 
-    def hurry(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-_NO_ANSWER = object()
-
-
-def carry_poll(
-    services: Services,
-    environ: Mapping[str, Any],
-    carrier: RequestCarrier,
-    poll: Poll,
-    start: Callable[[], None],
-    place: Place | None,
-) -> Any:
-    """Start a poll and carry it to its answer.
-
-    Args:
-        place: where it may park. A parked poll whose client leaves is answered at once, which frees the place.
-
-    Raises:
-        ProtocolError: FAILED, where the poll gave up because of an error of ours.
+    A poll in a place whose client leaves is answered at once, which frees the place.
     """
-    loop = services.loop
+    loop, place = services.loop, parked.place
+    carrier = RequestCarrier(loop)
     departure: Departure | None = None
-    answer: object = _NO_ANSWER
+    poll: Poll | None = None
+    answered = False
     try:
         with loop.turn():
-            start()
+            poll = parked.start(carrier)
             if place is not None:
                 departure = Departure(loop, environ, poll.hurry)
                 services.parked.add(poll)
-        answer = carrier.carry()
-        if answer is None:
-            raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+        answer: object = carrier.carry()
+        answered = True
         return answer
     finally:
         with loop.turn():
-            services.parked.discard(poll)
             if departure is not None:
                 departure.close()
-            if answer is _NO_ANSWER:
-                poll.abort()
+            if poll is not None:
+                services.parked.discard(poll)
+                if not answered:
+                    poll.abort()
         if place is not None:
             place.leave()
