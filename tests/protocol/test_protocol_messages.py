@@ -112,9 +112,10 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 TYPES = ["hello", "subscribe", "unsubscribe", "call", "ping", "pong", "bye", "subscribed", "unsubscribed"]
-TYPES += ["result", "error", "publications", "gap", "token", "disconnect"]
+TYPES += ["result", "error", "publications", "gap", "token", "disconnect", "presence", "answer", "done"]
 NAMES = ["id", "version", "instance", "token", "client", "channel", "position", "recent", "call_id", "name"]
 NAMES += ["params", "keep", "publications", "code", "message", "data", "fields", "positions", "retry_after"]
+NAMES += ["ask_id", "presence"]
 MESSAGES = st.builds(
     lambda kind, fields: {**fields, "type": kind},
     st.sampled_from(TYPES),

@@ -85,6 +85,7 @@ def test_the_page_has_examples_of_all_types():
         "result",
         "ping",
     }
+    assert types >= {"presence", "answer", "done"}
     assert types >= {"pong", "bye", "error", "publications", "gap", "token", "disconnect"}
     assert len(examples()) >= 20
 

@@ -36,7 +36,7 @@ export function merge({ position: own, keep: oldKeep = "history" }, { type, posi
     if (type === "gap" || recovered === false) return known && ownOffset >= offset ? go(own, []) : go(position, [], true);
     if (!own) return go(position, publications);
     // Nothing is known to be missing between the two logs only where nothing can be.
-    if (!known) return keep === "history" ? go(own, [], false, true) : go(position, publications);
+    if (!known) return keep === "history" || keep === "private" ? go(own, [], false, true) : go(position, publications);
 
     const fresh = publications.filter(publication => publication.offset > ownOffset);
     // From the cursor's offset to that of the message there must be each one.

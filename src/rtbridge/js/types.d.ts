@@ -4,7 +4,7 @@
  */
 
 export type Rung = "websocket" | "eventstream" | "longpoll" | "shortpoll";
-export type Keep = "history" | "latest" | "volatile";
+export type Keep = "history" | "latest" | "volatile" | "private";
 
 /** Everything the client takes from its surroundings, so that a test can put fakes in their place. Times are in ms. */
 export interface Environment {
@@ -23,6 +23,34 @@ export interface Environment {
     /** What the browser believes of the network. */
     onLine(): boolean;
     hidden(): boolean;
+}
+
+/** What one tab of somebody says. */
+export interface Tab {
+    user?: string;
+    info?: Record<string, any>;
+    data?: Record<string, any>;
+    /** Unix seconds. */
+    at: number;
+}
+
+/** What one holder tells of its tabs; see "Presence" in the protocol page. */
+export interface Telling {
+    holder: string;
+    ended?: boolean;
+    count?: number;
+    all?: Record<string, Tab>;
+    set?: Record<string, Tab>;
+    gone?: string[];
+}
+
+/** One user, or somebody unknown in one tab. */
+export interface Person {
+    key: string;
+    user: string | undefined;
+    info: Record<string, any>;
+    data: Record<string, any>;
+    tabs: number;
 }
 
 export interface Publication {

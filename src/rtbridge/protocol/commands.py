@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
+from rtbridge.protocol import data as _data
 from rtbridge.protocol import fields as _fields
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.fields import Fields
@@ -54,6 +55,8 @@ class Subscribe:
     channel: str
     position: Position | None = None
     recent: int | None = None
+    presence: dict[str, object] | None = None
+    """What this tab tells of itself to who follows the channel's presence; None: nothing but that it is there."""
 
     def to_wire(self) -> dict[str, object]:
         """The command as a map of plain values."""
@@ -63,6 +66,7 @@ class Subscribe:
             channel=self.channel,
             position=None if self.position is None else str(self.position),
             recent=self.recent,
+            presence=self.presence,
         )
 
 
@@ -99,6 +103,44 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class SetPresence:
+    """Changes what this tab tells of itself in a channel that it is subscribed to here."""
+
+    id: int | None
+    channel: str
+    data: dict[str, object]
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values and bytes."""
+        return _present(type="presence", id=self.id, channel=self.channel, data=self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answers what the server asked of this client in `~me`.
+
+    Attributes:
+        ask_id: of the question.
+        data: the answer, canonical JSON; None where it failed.
+        code: an `ErrorCode` where it failed, else None.
+        message: why it failed.
+    """
+
+    id: int | None
+    ask_id: str
+    data: bytes | None = None
+    code: int | None = None
+    message: str | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """The command as a map of plain values and bytes."""
+        wire = _present(type="answer", id=self.id, ask_id=self.ask_id, code=self.code, message=self.message)
+        if self.data is not None:
+            wire["data"] = _data.decode(self.data)
+        return wire
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Asks for a pong."""
 
@@ -127,7 +169,7 @@ class Bye:
         return {"type": "bye"}
 
 
-Command: TypeAlias = Hello | Subscribe | Unsubscribe | Call | Ping | Pong | Bye
+Command: TypeAlias = Hello | Subscribe | Unsubscribe | Call | SetPresence | Answer | Ping | Pong | Bye
 
 
 def parse_command(obj: object) -> Command:
@@ -168,6 +210,7 @@ def _subscribe(fields: Fields) -> Command:
         fields.required("channel", _fields.channel),
         fields.optional("position", _fields.position),
         fields.optional("recent", _fields.count),
+        fields.optional("presence", _fields.mapping),
     )
 
 
@@ -182,6 +225,26 @@ def _call(fields: Fields) -> Command:
         fields.required("call_id", _fields.random_id),
         fields.required("name", _fields.name),
         {} if params is None else params,
+    )
+
+
+def _set_presence(fields: Fields) -> Command:
+    return SetPresence(
+        fields.command_id,
+        fields.required("channel", _fields.channel),
+        fields.required("data", _fields.mapping),
+    )
+
+
+def _answer(fields: Fields) -> Command:
+    ask_id = fields.required("ask_id", _fields.random_id)
+    if "data" in fields:
+        return Answer(fields.command_id, ask_id, fields.required("data", _fields.canonical))
+    return Answer(
+        fields.command_id,
+        ask_id,
+        code=fields.required("code", _fields.count),
+        message=fields.required("message", _fields.text),
     )
 
 
@@ -207,6 +270,8 @@ _PARSERS = MappingProxyType(
         "subscribe": _subscribe,
         "unsubscribe": _unsubscribe,
         "call": _call,
+        "presence": _set_presence,
+        "answer": _answer,
         "ping": _ping,
         "pong": _pong,
         "bye": _bye,

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from rtbridge.errors import ProtocolError
+from rtbridge.errors import DataError, ProtocolError
+from rtbridge.protocol import data as _data
 from rtbridge.protocol.channels import check_channel
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import MAX_OFFSET, Position
@@ -140,6 +141,14 @@ def array(value: object) -> list[object]:
 def texts(value: object) -> tuple[str, ...]:
     """An array of strings."""
     return tuple(text(item) for item in array(value))
+
+
+def canonical(value: object) -> bytes:
+    """Any value that can travel, as canonical JSON."""
+    try:
+        return _data.encode_wire(value, None, _data.MAX_DEPTH)
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 def channel(value: object) -> str:

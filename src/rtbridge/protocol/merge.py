@@ -20,8 +20,8 @@ class Cursor:
 
     Attributes:
         position: None until the first answer.
-        keep: `history`, `latest` or `volatile`, from the newest `subscribed` reply. `history` until then, the
-            strictest.
+        keep: `history`, `latest`, `volatile` or `private`, from the newest `subscribed` reply. `history` until
+            then, the strictest.
     """
 
     position: Position | None = None
@@ -62,8 +62,8 @@ def merge(cursor: Cursor, message: Subscribed | Publications | GapPush) -> Merge
 
 
 def _other_log(cursor: Cursor, there: Position, publications: tuple[Publication, ...]) -> Merged:
-    """Another epoch without a gap: only a channel whose skipped publications are no loss can go on."""
-    if cursor.keep == "history":
+    """Another epoch without a gap: only a channel whose older publications are no loss can go on."""
+    if cursor.keep in ("history", "private"):
         return Merged((), cursor, resubscribe=True)
     return Merged(publications, Cursor(there, cursor.keep))
 

@@ -13,12 +13,14 @@ from rtbridge.protocol import data as _data
 from rtbridge.protocol import fields as _fields
 from rtbridge.protocol.commands import (
     VERSION,
+    Answer,
     Bye,
     Call,
     Command,
     Hello,
     Ping,
     Pong,
+    SetPresence,
     Subscribe,
     Unsubscribe,
     parse_command,
@@ -28,6 +30,7 @@ from rtbridge.protocol.publications import Publication
 from rtbridge.protocol.replies import (
     Canonical,
     DisconnectPush,
+    Done,
     ErrorReply,
     FollowLimit,
     GapPush,
@@ -47,11 +50,13 @@ from rtbridge.protocol.replies import (
 
 __all__ = [
     "VERSION",
+    "Answer",
     "Bye",
     "Call",
     "Canonical",
     "Command",
     "DisconnectPush",
+    "Done",
     "ErrorReply",
     "FollowLimit",
     "GapPush",
@@ -66,6 +71,7 @@ __all__ = [
     "Reply",
     "Result",
     "ServerMessage",
+    "SetPresence",
     "Subscribe",
     "Subscribed",
     "TokenPush",
@@ -183,6 +189,10 @@ def _positions(value: object) -> dict[str, str]:
     }
 
 
+def _done(fields: Fields) -> ServerMessage:
+    return Done(fields.required("id", _fields.command_id))
+
+
 def _pong(fields: Fields) -> ServerMessage:
     return PongReply(fields.required("id", _fields.command_id))
 
@@ -233,6 +243,7 @@ _PARSERS = MappingProxyType(
         "subscribed": _subscribed,
         "unsubscribed": _unsubscribed,
         "result": _result,
+        "done": _done,
         "pong": _pong,
         "error": _error,
         "publications": _publications,

@@ -78,7 +78,7 @@ class Subscribed:
     """Answers `subscribe`.
 
     Attributes:
-        keep: `history`, `latest` or `volatile`.
+        keep: `history`, `latest`, `volatile` or `private`.
         position: after the last publication here.
         recovered: None where no position was sent; False for a gap.
         more: cut for size.
@@ -151,6 +151,17 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """Answers `presence` and `answer`."""
+
+    id: int
+
+    def to_wire(self) -> dict[str, object]:
+        """The message as a map."""
+        return {"type": "done", "id": self.id}
+
+
+@dataclass(frozen=True, slots=True)
 class PongReply:
     """Answers `ping`."""
 
@@ -202,7 +213,10 @@ class ErrorReply:
 
 @dataclass(frozen=True, slots=True)
 class Publications:
-    """Pushes publications, in order; `position` is after the last; `more`: cut for size, poll again."""
+    """Pushes publications, in order; `position` is after the last; `more`: cut for size, poll again.
+
+    In `~me` there may be none: then the cursor only moves on.
+    """
 
     channel: str
     position: Position
@@ -305,6 +319,6 @@ class DisconnectPush:
         return wire
 
 
-Reply: TypeAlias = HelloReply | Subscribed | Unsubscribed | Result | PongReply | ErrorReply
+Reply: TypeAlias = HelloReply | Subscribed | Unsubscribed | Result | Done | PongReply | ErrorReply
 Push: TypeAlias = Publications | GapPush | UnsubscribedPush | TokenPush | PingPush | DisconnectPush
 ServerMessage: TypeAlias = Reply | Push
