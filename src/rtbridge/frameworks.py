@@ -57,7 +57,7 @@ def find_framework(app: object) -> Framework:
     """
     flask = sys.modules.get("flask")
     if flask is not None:
-        for part in _parts(app):
+        for part in parts_of(app):
             if isinstance(part, flask.Flask):
                 return FlaskSite(part)
     django = sys.modules.get("django.conf")
@@ -255,7 +255,7 @@ class FlaskSite:
         return _contents(contents)
 
 
-def _parts(app: object) -> Iterator[object]:
+def parts_of(app: object) -> Iterator[object]:
     """The application and what it wraps, as middleware is used to call it; bounded, circles or not."""
     found: list[object] = [app]
     seen: set[int] = set()

@@ -2,5 +2,6 @@
 
 from rtbridge.bridge.bridge import Bridge
 from rtbridge.bridge.channel import Channel, Published
+from rtbridge.bridge.finding import find_bridge
 
-__all__ = ["Bridge", "Channel", "Published"]
+__all__ = ["Bridge", "Channel", "Published", "find_bridge"]

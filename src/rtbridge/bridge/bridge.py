@@ -268,6 +268,11 @@ class Bridge:
 
     # -- serving ------------------------------------------------------------------------------------------
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes reach the same channels: not with `memory://`, which lives in one."""
+        return self._bus.blocking
+
     def attach(self, app: object) -> None:
         """The WSGI application around us, through which its framework is found."""
         self._framework = find_framework(app)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
 
-from rtbridge.bridge import Bridge
+from rtbridge.bridge import find_bridge
 from rtbridge.errors import ConfigError
 from rtbridge.wsgi.sockets import DETACH
 
@@ -118,8 +118,8 @@ def serve_on(
         on_ready(told.set)
     told.wait()
     server.close()
-    bridge = getattr(app, "bridge", None)
-    if isinstance(bridge, Bridge):
+    bridge = find_bridge(app)
+    if bridge is not None:
         bridge.drain()
     server.stop(_STOP)
 
