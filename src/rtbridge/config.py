@@ -30,6 +30,10 @@ class Limits:
     """Bytes of a session token."""
     body_timeout: float = 10.0
     """Seconds within which a POST body must have arrived."""
+    head_timeout: float = 10.0
+    """Seconds within which a request's head must have arrived (`rtbridge serve`)."""
+    keep_alive: float = 75.0
+    """Seconds a connection may be idle between two requests (`rtbridge serve`)."""
     hello_timeout: float = 10.0
     """Seconds within which the first command of a WebSocket must have arrived."""
 
@@ -52,6 +56,8 @@ class Limits:
     """Seconds the peer has to answer a close frame."""
     send_buffer: int = 65_536
     """Bytes of kernel send buffer per WebSocket (SO_SNDBUF): a slow reader must cost no more than an idle one."""
+    stop_timeout: float = 5.0
+    """Seconds that requests in progress get to end when the server stops (`rtbridge serve`)."""
     drain_window: float = 5.0
     """Seconds over which the clients of a server that stops are told to come back."""
     parked_share: float = 0.5

@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> int:
 
 def _supervise(given: argparse.Namespace, host: str, port: int) -> int:
     from rtbridge.server.link import WorkerEnd
-    from rtbridge.server.pywsgi import listen
+    from rtbridge.server.serving import listen
     from rtbridge.server.supervisor import Supervisor
 
     listener = listen(host, port)

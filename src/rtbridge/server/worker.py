@@ -9,7 +9,7 @@ from typing import Any
 
 from rtbridge.bridge import Bridge, find_bridge
 from rtbridge.server.link import WorkerEnd
-from rtbridge.server.pywsgi import serve_on
+from rtbridge.server.serving import serve_on
 
 _REPORT_EVERY = (
     1.0  # seconds between two reports of the counters; a worker that is killed loses at most the last

@@ -41,13 +41,13 @@ class RealtimeMiddleware:
         self.bridge = bridge
         self.mount = mount
         bridge.attach(app)
-        self._endpoints = Endpoints(bridge)
+        self.endpoints = Endpoints(bridge)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         if not path.startswith(self.mount):
             return self.app(environ, start_response)
-        response = self._endpoints.answer(Request(environ, path[len(self.mount) :]))
+        response = self.endpoints.answer(Request(environ, path[len(self.mount) :]))
         return _send(response, environ, start_response)
 
 

@@ -1,26 +1,26 @@
-"""A thin start on gevent's pywsgi: the site's pages and the realtime endpoint in one process.
+"""One process that serves a whole site: pywsgi for its pages, the reactor for what waits.
 
-pywsgi parses HTTP; a WebSocket's socket is taken from it at the upgrade. gevent is imported when a server is
-started and not before.
+gevent is imported when a server is started and not before.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
 from collections.abc import Callable
-from http.client import HTTPException
 from typing import Any
 
 from rtbridge.bridge import find_bridge
+from rtbridge.config import Limits
 from rtbridge.errors import ConfigError
-from rtbridge.wsgi.sockets import DETACH
+from rtbridge.runtime import Loop
+from rtbridge.server.mount import Mount, mount_of
+from rtbridge.server.reactor import Reactor
+from rtbridge.wsgi.middleware import RealtimeMiddleware
 
-_log = logging.getLogger("rtbridge")
-_STOP = 1.0  # seconds that pages and parked polls get to end
-_BACKLOG = 1024  # gevent's default of 256 makes thousands of simultaneous connects crawl
+_BACKLOG = 4096  # gevent's default of 256 makes thousands of simultaneous connects crawl
+_LOOK = 0.02  # seconds between looks whether everything has ended
 
 
 def serve(
@@ -103,61 +103,43 @@ def serve_on(
         ConfigError: gevent is not installed.
     """
     try:
+        import gevent
         from gevent.event import Event
-        from gevent.pool import Pool
-        from gevent.pywsgi import WSGIServer
         from gevent.socket import socket as gevent_socket
     except ImportError as error:
         raise ConfigError("the server needs gevent: pip install 'rtbridge[gevent]'") from error
+    from rtbridge.server.site import Site
 
+    middleware = mount_of(app)
+    # In a greenlet, because where nothing was patched only there one sees that gevent is what serves.
+    loop: Loop = gevent.spawn(_loop_of, middleware).get()
+    limits = Limits() if middleware is None else middleware.bridge.limits
     ours = gevent_socket(listener.family, listener.type, fileno=os.dup(listener.fileno()))
-    server = WSGIServer(ours, app, spawn=Pool(), log=None, error_log=_log, handler_class=_handler())
+    site = Site(ours, app, loop, lambda sock, received: reactor.add(sock, received))
+    mount = None if middleware is None else Mount(middleware, loop, site.get_environ())
+    with loop.turn():
+        reactor = Reactor(loop, limits, site.carry, mount)
     told = Event()
-    server.start()
+    site.start()
     if on_ready is not None:
         on_ready(told.set)
     told.wait()
-    server.close()
+    site.close()
+    site.ending = True
     bridge = find_bridge(app)
     if bridge is not None:
         bridge.drain()
-    server.stop(_STOP)
+    with loop.turn():
+        reactor.close()
+    deadline = loop.now() + limits.stop_timeout
+    while (len(reactor) or site.under_way) and loop.now() < deadline:
+        gevent.sleep(_LOOK)
 
 
-def _handler() -> type:
-    from gevent import pywsgi
+def _loop_of(middleware: RealtimeMiddleware | None) -> Loop:
+    """The loop of the bridge, so that there is one; or one of our own."""
+    if middleware is None:
+        from rtbridge.runtime.gevent_loop import GeventLoop
 
-    base: Any = pywsgi.WSGIHandler  # its type stubs leave out what is overridden here
-
-    class Handler(base):  # type: ignore[misc]
-        """pywsgi's handler, except that head and first piece of a response leave together, and that it gives a
-        connection away when asked to: a WebSocket then needs no greenlet."""
-
-        def get_environ(self) -> Any:
-            environ = super().get_environ()
-            environ[DETACH] = self._detach
-            return environ
-
-        def _detach(self) -> int:
-            connection: Any = vars(self)["socket"]
-            self.socket: Any = None  # `handle` leaves alone what is not there
-            return int(connection.detach())
-
-        def read_request(self, raw_requestline: str) -> Any:
-            try:
-                return super().read_request(raw_requestline)
-            except (
-                HTTPException
-            ) as error:  # too many headers; for anything but a ValueError it logs a traceback
-                raise ValueError(str(error)) from None
-
-        def _write_with_headers(self, data: bytes) -> None:
-            held: list[bytes] = []
-            self._sendall = held.append  # hides the method for a moment
-            try:
-                super()._write_with_headers(data)
-            finally:
-                del self._sendall
-            self._sendall(b"".join(held))
-
-    return Handler
+        return GeventLoop()
+    return middleware.bridge.services().loop

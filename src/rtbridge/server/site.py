@@ -1,0 +1,161 @@
+"""The site's own pages, on gevent's pywsgi: one request at a time, on a greenlet that has the connection for just so
+long.
+
+What is between two requests is the reactor's. So pywsgi is given a socket and what was already read of it, and
+its handler gives both back when the answer has left and the connection may go on.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+from collections.abc import Callable
+from http.client import HTTPException
+from typing import Any
+
+from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.socket import socket as GeventSocket
+
+from rtbridge.runtime import Loop
+from rtbridge.wsgi.sockets import DETACH
+
+_log = logging.getLogger("rtbridge")
+_BUFFER = 8_192  # bytes read at once, as by a socket's own file
+
+Accept = Callable[[socket.socket, bytes], object]
+
+
+# Their type stubs leave out what is overridden and called here.
+_Server: Any = WSGIServer
+_Base: Any = WSGIHandler
+
+
+class Site(_Server):  # type: ignore[misc]
+    """Accepts connections for the reactor, and serves those that it hands over.
+
+    Args:
+        listener: a gevent socket that listens.
+        accept: takes a new connection, and one whose request was answered. In the turn.
+    """
+
+    def __init__(self, listener: Any, app: Callable[..., Any], loop: Loop, accept: Accept) -> None:
+        super().__init__(listener, app, log=None, error_log=_log, handler_class=_Handler)
+        self.ending = False
+        self.under_way = 0
+        self._turn_loop = loop
+        self._take = accept
+
+    # pywsgi's own way to accept, without a greenlet for each connection. In gevent's hub.
+
+    def do_read(self) -> Any:
+        try:
+            descriptor, address = self.socket._accept()
+        except BlockingIOError:
+            return None
+        return _plain(descriptor), address
+
+    def do_handle(self, *args: Any) -> None:
+        self._turn_loop.call_soon(self._take, args[0], b"")
+
+    # For the reactor, in the turn.
+
+    def carry(self, sock: socket.socket, received: bytes) -> None:
+        """Serve a connection's next request, of which `received` is here."""
+        self.under_way += 1
+        self._turn_loop.spawn(self._carry, sock, received)
+
+    def _carry(self, sock: socket.socket, received: bytes) -> None:
+        try:
+            try:
+                address: Any = sock.getpeername()
+            except OSError:
+                sock.close()
+                return
+            connection = GeventSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+            reader = _Reader(connection, received)
+            rfile = io.BufferedReader(reader, max(_BUFFER, len(received)))
+            _Handler(connection, address, self, rfile).handle()
+        finally:
+            self.under_way -= 1
+
+    def take_back(self, descriptor: int, received: bytes) -> None:
+        """The answer has left: the connection is the reactor's again."""
+        sock = _plain(descriptor)
+        with self._turn_loop.turn():
+            self._take(sock, received)
+
+
+def _plain(descriptor: int) -> socket.socket:
+    """The interpreter's bare socket: it takes less memory, and the loop's watchers do the waiting."""
+    import _socket
+
+    sock = _socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    return sock  # type: ignore[return-value]
+
+
+class _Reader(io.RawIOBase):
+    """Reads what was received before, then the socket."""
+
+    def __init__(self, sock: Any, received: bytes) -> None:
+        self._sock = sock
+        self._received = received
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._received:
+            piece = self._received[: len(buffer)]
+            buffer[: len(piece)] = piece
+            self._received = self._received[len(piece) :]
+            return len(piece)
+        return 0 if self._sock is None else int(self._sock.recv_into(buffer))
+
+    def let_go(self) -> None:
+        """From here on there is nothing but what was received."""
+        self._sock = None
+
+
+class _Handler(_Base):  # type: ignore[misc]
+    """pywsgi's handler for one request. Head and first piece of the response leave together, and the connection is
+    given away when asked to: a WebSocket then needs no greenlet."""
+
+    server: Site
+    rfile: io.BufferedReader
+    socket: Any
+
+    def handle_one_request(self) -> Any:
+        result = super().handle_one_request()
+        if result is True and self.socket is not None:
+            self.rfile.raw.let_go()  # type: ignore[attr-defined]
+            self.server.take_back(self._detach(), self.rfile.read())
+        return result
+
+    def get_environ(self) -> Any:
+        environ = super().get_environ()
+        environ[DETACH] = self._detach
+        if self.server.ending:
+            self.close_connection = True
+        return environ
+
+    def _detach(self) -> int:
+        connection = self.socket
+        self.socket = None  # `handle` ends with that, and leaves alone what is not there
+        return int(connection.detach())
+
+    def read_request(self, raw_requestline: str) -> Any:
+        try:
+            return super().read_request(raw_requestline)
+        except HTTPException as error:  # too many headers; for anything but a ValueError it logs a traceback
+            raise ValueError(str(error)) from None
+
+    def _write_with_headers(self, data: bytes) -> None:
+        held: list[bytes] = []
+        self._sendall = held.append  # hides the method for a moment
+        try:
+            super()._write_with_headers(data)
+        finally:
+            del self._sendall
+        self._sendall(b"".join(held))
