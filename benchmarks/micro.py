@@ -124,6 +124,8 @@ class _Reader:
         self.position = position
         self.got = 0
 
+    weight = 1
+
     def news(self, channel: str) -> None:
         tail = self.fanout.tail(channel)
         assert tail is not None

@@ -56,6 +56,8 @@ class Reader:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
+    weight = 1
+
     def news(self, channel: str) -> None:
         self.heard.append(channel)
 
@@ -173,6 +175,8 @@ def test_readers_hear_once_for_all_that_came_together(world: World) -> None:
 
 def test_a_reader_that_fails_does_not_hurt_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
     class Bad(Reader):
+        weight = 1
+
         def news(self, channel: str) -> None:
             raise ValueError("an odd reader")
 

@@ -33,6 +33,8 @@ class Reader:
         self.fanout.join("news", self)
         self.news("news")
 
+    weight = 1
+
     def news(self, channel: str) -> None:
         if not self.scheduled:
             self.scheduled = True

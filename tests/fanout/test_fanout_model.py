@@ -55,6 +55,8 @@ class Reader:
         self.joined = False
         self.world.fanout.leave(self.channel, self)
 
+    weight = 1
+
     def news(self, channel: str) -> None:
         assert channel == self.channel
         self.dirty = True

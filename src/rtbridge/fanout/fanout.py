@@ -95,6 +95,11 @@ class Fanout:
             del watched.readers[reader]
             self._touch(watched)
 
+    def readers(self, channel: str) -> int:
+        """How many readers the channel has."""
+        watched = self._channels.get(channel)
+        return 0 if watched is None else len(watched.readers)
+
     def tail(self, channel: str) -> Tail | None:
         """The channel's tail if it is watched and primed. Asking keeps it so."""
         watched = self._channels.get(channel)
@@ -171,15 +176,19 @@ class Fanout:
 
     def _mark(self, watched: Watched) -> None:
         if watched.readers and not watched.marked:
-            watched.marked = True
+            watched.mark(self._loop.now())
             self._marked.append(watched)
             if len(self._marked) == 1:
                 self._loop.call_soon(self._spread)
 
     def _spread(self) -> None:
-        """Tell the readers, once for all that came before."""
+        """Tell the readers, once for all that came before. Where more keeps coming, look again next turn."""
         marked, self._marked = self._marked, []
+        now = self._loop.now()
         for watched in marked:
+            if watched.tail is not None and watched.grows(now):
+                self._marked.append(watched)
+                continue
             watched.marked = False
             channel = watched.channel
             for reader in tuple(watched.readers):
@@ -187,6 +196,8 @@ class Fanout:
                     reader.news(channel)
                 except Exception:
                     logger.exception("A reader of %s failed", channel)
+        if self._marked:
+            self._loop.call_soon(self._spread)
 
     # Priming and repairing.
 

@@ -12,10 +12,22 @@ from rtbridge.fanout.tail import Tail
 from rtbridge.protocol.publications import Publication
 
 Then = Callable[[Tail | BusError], object]
+EACH = 5e-6
+"""Seconds that a client takes to be told: while more keeps coming, telling waits no longer than it takes."""
+MOST_WAITED_FOR = 1_000
+"""Clients beyond which it waits no longer."""
+FEW = 20
+"""Clients up to which waiting gains nothing."""
+QUIET = 2
+"""Looks, one in each turn of the loop, at which nothing more had come: a call in flight needs a turn and a half."""
 
 
 class Reader(Protocol):
     """What the fanout calls above it."""
+
+    @property
+    def weight(self) -> int:
+        """How many clients it reads for."""
 
     def news(self, channel: str) -> None:
         """There is something after the old end of this channel's tail. In the turn.
@@ -50,9 +62,12 @@ class Watched:
         "held_bytes",
         "keep",
         "marked",
+        "quiet",
         "readers",
+        "seen",
         "state",
         "tail",
+        "until",
         "waiting",
     )
 
@@ -63,9 +78,33 @@ class Watched:
         self.tail: Tail | None = None
         self.readers: dict[Reader, None] = {}
         self.marked = False
+        self.quiet = 0
+        self.seen = -1
+        self.until = 0.0
         self.waiting: list[Then] = []
         self.again = False
         self.release()
+
+    def mark(self, now: float) -> None:
+        """There is news. It may wait for what comes along with it, as long as telling the readers takes."""
+        self.marked = True
+        self.quiet = 0
+        self.seen = -1
+        weight = 0
+        for reader in self.readers:
+            weight += reader.weight
+            if weight >= MOST_WAITED_FOR:
+                break
+        self.until = now + min(weight, MOST_WAITED_FOR) * EACH if weight > FEW else 0.0
+
+    def grows(self, now: float) -> bool:
+        """Whether more keeps coming, and the readers should be told of it all at once, a little later."""
+        assert self.tail is not None
+        if now >= self.until:
+            return False
+        self.quiet = self.quiet + 1 if self.tail.last == self.seen else 0
+        self.seen = self.tail.last
+        return self.quiet < QUIET
 
     def hold(self, epoch: str, publication: Publication, max_count: int, max_bytes: int) -> None:
         self.held.append((epoch, publication))

@@ -8,6 +8,7 @@ so they go in chunks, and whatever else is due has its turn in between.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Protocol
 
 from rtbridge.runtime import Loop
@@ -17,7 +18,11 @@ _CHUNK = 1_000  # connections that are flushed in one callback
 
 
 class Flushable(Protocol):
-    """A connection that sends when it is told to. Both in the turn."""
+    """A connection, or a group of them, that sends when it is told to. In the turn."""
+
+    @property
+    def weight(self) -> int:
+        """How many connections it is."""
 
     def flush(self) -> None: ...
 
@@ -29,22 +34,29 @@ class Flusher:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._due: list[Flushable] = []
+        self._due: deque[Flushable] = deque()
+        self._called = False
 
     def add(self, connection: Flushable) -> None:
         """Flush it at the end of this turn. Not twice: the connection remembers that it was added."""
         self._due.append(connection)
-        if len(self._due) == 1:
+        if not self._called:
+            self._called = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        due, self._due = self._due[:_CHUNK], self._due[_CHUNK:]
-        if self._due:
-            self._loop.call_soon(self._flush)
-        for connection in due:
+        due, room = self._due, _CHUNK
+        for _ in range(len(due)):
+            connection = due.popleft()
+            room -= connection.weight
             try:
                 connection.flush()
             except Exception:
                 # What one connection's flush raises ends that connection, and no other.
                 _log.exception("a connection failed")
                 connection.abandon()
+            if room <= 0:
+                break
+        self._called = bool(due)
+        if due:
+            self._loop.call_soon(self._flush)

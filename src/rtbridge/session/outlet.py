@@ -41,3 +41,13 @@ class Outlet(Protocol):
 
     def finish(self, code: int, message: str, retry_after: float | None) -> None:
         """The session is over: send what was collected, then the disconnect code, then close."""
+
+
+class LiveOutlet(Outlet, Protocol):
+    """A transport that may be sent to at any moment, over the `Sink` that it settles with; see `live`."""
+
+    def hold(self, data: bytes, sent: int) -> None:
+        """Of `data` only `sent` bytes could be sent: keep the rest and wait for room; `live.LOST`: it is broken.
+
+        It says `go_alone` to its session, and looks at it again when all has left.
+        """

@@ -15,6 +15,7 @@ from rtbridge.session.access import Access
 from rtbridge.session.calls import CallRunner
 from rtbridge.session.flusher import Flusher
 from rtbridge.session.hooks import SessionHooks
+from rtbridge.session.live import LiveGroups
 from rtbridge.session.subscription import Encoder
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Services:
     metrics: Metrics
     encoder: Encoder = field(default_factory=Encoder)
     flusher: Flusher = field(init=False)
+    live: LiveGroups = field(init=False)
     parked: set[Hurried] = field(default_factory=set)
     """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -50,3 +52,4 @@ class Services:
 
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.loop)
+        self.live = LiveGroups(self.fanout, self.flusher, self.encoder, self.limits, self.metrics)

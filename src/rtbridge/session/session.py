@@ -1,10 +1,9 @@
-"""A session on one connection: commands in, replies and pushes out, called back when there is something to
-do.
+"""A session on one connection: commands in, replies out, called back when there is something to do.
 
 How to think about it: commands wait in one queue and are carried out one at a time. What is quick is done in
 the turn; what may block (the application's functions, a bus over the network) becomes a *job* that the outlet
-runs elsewhere and whose result comes back into the turn. Nothing that is published waits here: `news` marks a
-subscription, `collect` reads from its position whatever the transport can take just now.
+runs elsewhere and whose result comes back into the turn. What a session follows, and what leaves it, is in
+`following`.
 """
 
 from __future__ import annotations
@@ -16,20 +15,19 @@ from typing import Any, TypeVar, cast
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
-from rtbridge.protocol.publications import Gap, Page
 from rtbridge.protocol.states import State, advance, event_of
 from rtbridge.session import calling, subscribing
 from rtbridge.session.access import Identity, packed, unpacked
+from rtbridge.session.following import Following
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import Renewal, renew
 from rtbridge.session.services import Services
-from rtbridge.session.subscription import Subscription, end_of, page_on, pull
 
 T = TypeVar("T")
 _log = logging.getLogger("rtbridge")
 
 
-class Session:
+class Session(Following):
     """One connection's view of a session. Every method is for the turn.
 
     Args:
@@ -38,27 +36,17 @@ class Session:
         environ: the WSGI environ of the request it came with.
     """
 
-    __slots__ = (
-        "_busy", "_dirty", "_environ", "_looping", "_owed", "_queue", "_reading", "_renewal", "_replies", "identity",
-        "instance", "more", "outlet", "services", "state", "subscriptions",
-    )  # fmt: skip
+    __slots__ = ("_busy", "_environ", "_looping", "_queue", "_renewal", "identity", "instance", "state")
 
     def __init__(self, services: Services, outlet: Outlet, environ: Mapping[str, Any]) -> None:
-        self.services = services
-        self.outlet = outlet
+        super().__init__(services, outlet)
         self._environ: Mapping[str, Any] | bytes = environ
         self.identity: Identity | None = None
         self.instance = ""
         self.state = State.OPENING
-        self.subscriptions: dict[str, Subscription] = {}
-        self.more = False  # the last collect left something behind
         self._queue: list[object] = []  # a deque takes 700 bytes even when it is empty
         self._busy = False
         self._looping = False
-        self._reading = False
-        self._replies: list[bytes] = []
-        self._owed = 0  # bytes of the replies
-        self._dirty: dict[str, None] = {}
         self._renewal: Renewal | None = None
 
     # -- inbound ------------------------------------------------------------------------------------------
@@ -70,18 +58,15 @@ class Session:
                 self._queue.append(m.parse_command(item))
             except ProtocolError as error:
                 self._queue.append(error)
-        self._go_on()
+        self.go_on()
 
     def close(self) -> None:
         """The connection is gone, for whatever reason. Idempotent."""
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
-        for channel in self.subscriptions:
-            self.services.fanout.leave(channel, self)
-        self.subscriptions.clear()
+        self.unfollow_all()
         self._queue.clear()
-        self._dirty.clear()
         if self._renewal is not None:
             self._renewal.cancel()
         if self.identity is not None:
@@ -117,124 +102,9 @@ class Session:
         return len(self._queue)
 
     @property
-    def unsent(self) -> int:
-        """Replies not yet collected."""
-        return len(self._replies)
-
-    @property
-    def room(self) -> int:
-        """Bytes of publications that replies may still carry before some are collected; 0 or less: none."""
-        return self.services.limits.page_bytes - self._owed
-
-    @property
     def at_rest(self) -> bool:
         """Every command is answered and no page of the bus is on its way."""
         return not (self._busy or self._queue or self._reading)
-
-    def news(self, channel: str) -> None:
-        """(Fanout's callback.) Something is after our position, perhaps."""
-        self._dirty[channel] = None
-        self.outlet.due()
-
-    def collect(self, budget: int) -> list[bytes]:
-        """What can be sent now: replies, then publications from each position, about `budget` bytes of them."""
-        left = budget - self._owed
-        out = self._take_replies()
-        self.more = False
-        if not self._dirty:
-            return out
-        marked, self._dirty = self._dirty, {}
-        for channel in marked:
-            if left <= 0:
-                self._dirty[channel] = None
-                self.more = True
-                continue
-            chunk = self._pull(channel, left)
-            if chunk is not None:
-                out.append(chunk)
-                left -= len(chunk)
-        # A bus that does not block gives its pages at once: they belong to this answer, a poll has no other.
-        return out + self._take_replies()
-
-    def _take_replies(self) -> list[bytes]:
-        taken, self._replies = self._replies, []
-        self._owed = 0
-        return taken
-
-    def _pull(self, channel: str, max_bytes: int) -> bytes | None:
-        subscription = self.subscriptions.get(channel)
-        if subscription is None:
-            return None
-        services = self.services
-        tail = services.fanout.tail(channel)
-        found = (
-            None if tail is None else pull(subscription, tail, services.limits.page_publications, max_bytes)
-        )
-        if tail is None or found is None:
-            self._read_page(subscription)
-            return None
-        if isinstance(found, Gap):
-            return self._gap(subscription, found)
-        if not found:
-            return None
-        subscription.position, more = end_of(found, tail)
-        if more:
-            self._dirty[channel] = None
-            self.more = True
-        services.metrics.add("deliveries", len(found))
-        return services.encoder.publications(self.outlet.wire, channel, tail, found, more)
-
-    def _gap(self, subscription: Subscription, gap: Gap) -> bytes:
-        subscription.position = gap.position
-        self.services.metrics.add("gaps")
-        return self._encode(m.GapPush(subscription.channel, gap.position))
-
-    def _read_page(self, subscription: Subscription) -> None:
-        """Catch up from the bus; one page at a time for a session, so that a slow reader holds no more than one."""
-        if self._reading:
-            self._dirty[subscription.channel] = None
-            return
-        self._reading = True
-        limit = self.services.limits.page_publications
-        self.services.fanout.read_bus(
-            subscription.channel,
-            subscription.position,
-            limit,
-            lambda found: self._page_came(subscription, found),
-        )
-
-    def _page_came(self, subscription: Subscription, found: Page | Gap | BusError) -> None:
-        self._reading = False
-        if self.subscriptions.get(subscription.channel) is not subscription:
-            self._go_on()
-            return
-        if isinstance(found, BusError):
-            self.services.loop.call_later(1.0, self.news, subscription.channel)
-        elif isinstance(found, Gap):
-            self._owe(self._gap(subscription, found))
-        else:
-            if found.publications:
-                wire = self.outlet.wire
-                self._owe(page_on(wire, subscription.channel, found.position, found.publications, found.more))
-                self.services.metrics.add("deliveries", len(found.publications))
-            self.more = self.more or found.more
-            moved = found.position != subscription.position
-            subscription.position = found.position
-            if moved:
-                self._dirty[subscription.channel] = None
-        self._go_on()
-
-    def _encode(self, message: m.ServerMessage) -> bytes:
-        wire = self.outlet.wire
-        return wire.wrap(wire.codec.encode(message))
-
-    def reply(self, message: m.ServerMessage) -> None:
-        """Answer a command; it leaves with the next `collect`."""
-        self._owe(self._encode(message))
-
-    def _owe(self, piece: bytes) -> None:
-        self._replies.append(piece)
-        self._owed += len(piece)
 
     def _fail(self, error: ProtocolError, command: object) -> None:
         command_id = error.command_id if error.command_id is not None else getattr(command, "id", None)
@@ -248,7 +118,7 @@ class Session:
 
     # -- the queue ----------------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Carry out commands until one has to wait for something, then let the outlet look."""
         if self._looping:
             return
@@ -323,7 +193,7 @@ class Session:
             then(result)
         except ProtocolError as error:
             self._fail(error, command)
-        self._go_on()
+        self.go_on()
 
     def _job_failed(self, command: object, error: ProtocolError) -> None:
         self._busy = False
@@ -332,7 +202,7 @@ class Session:
         if isinstance(command, m.Hello):
             self.state = State.OPENING
         self._fail(error, command)
-        self._go_on()
+        self.go_on()
 
     # -- hello, bye, renewal ------------------------------------------------------------------------------
 
@@ -403,7 +273,7 @@ class Session:
     def _queue_renewal(self) -> None:
         assert self._renewal is not None
         self._queue.append(self._renewal)
-        self._go_on()
+        self.go_on()
 
     def _renew(self) -> None:
         identity = self.identity
@@ -419,32 +289,14 @@ class Session:
             self.disconnect(DisconnectCode.CREDENTIALS_CHANGED, "the user behind this connection changed")
             return
         for channel, code in refused.items():
-            self._drop(channel)
+            self.unfollow(channel)
             self.reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
         if self._renewal is not None:
             self._renewal.schedule(self.services.limits.token_ttl * (0.1 if again_soon else 1.0))
 
-    # -- following ----------------------------------------------------------------------------------------
-
-    def follow(self, subscription: Subscription) -> None:
-        """Become a reader of a channel, from the subscription's position."""
-        try:
-            self.services.fanout.join(subscription.channel, self)
-        except LookupError:
-            raise ProtocolError(
-                ErrorCode.UNAVAILABLE, "the channel was let go meanwhile; subscribe again"
-            ) from None
-        self.subscriptions[subscription.channel] = subscription
-        self._dirty[subscription.channel] = None
-
-    def _drop(self, channel: str) -> None:
-        del self.subscriptions[channel]
-        self._dirty.pop(channel, None)
-        self.services.fanout.leave(channel, self)
-
     def _unsubscribe(self, command: m.Unsubscribe) -> None:
         if command.channel not in self.subscriptions:
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {command.channel!r} here")
-        self._drop(command.channel)
+        self.unfollow(command.channel)
         if command.id is not None:
             self.reply(m.Unsubscribed(command.id, command.channel))

@@ -17,11 +17,18 @@ from rtbridge.session.outlet import Wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtbridge.session.live import LiveGroup
+
 
 class Subscription:
-    """A position in a channel, on behalf of one session."""
+    """A position in a channel, on behalf of one session.
 
-    __slots__ = ("channel", "declaration", "params", "position")
+    Attributes:
+        position: what was sent; while it is in a live group it means nothing, for the group's holds.
+        group: the live group it stands in, if any.
+    """
+
+    __slots__ = ("channel", "declaration", "group", "params", "position")
 
     def __init__(
         self, channel: str, declaration: ChannelDeclaration, params: dict[str, object], position: Position
@@ -30,6 +37,7 @@ class Subscription:
         self.declaration = declaration
         self.params = params
         self.position = position
+        self.group: LiveGroup | None = None
 
 
 def pull(subscription: Subscription, tail: Tail, limit: int, max_bytes: int) -> list[Entry] | Gap | None:

@@ -53,6 +53,9 @@ class ChannelAnswer:
 class _Reader:
     """What the GET transports share: becoming a reader of the tail, and falling back on the bus."""
 
+    weight = 1
+    """(For the fanout.)"""
+
     def __init__(self, services: Services, question: Question, carrier: Carrier) -> None:
         self._services = services
         self._question = question

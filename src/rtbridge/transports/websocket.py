@@ -19,6 +19,7 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.runtime import Timer, Watch
+from rtbridge.session.live import LOST
 from rtbridge.session.outlet import Wire
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
@@ -38,6 +39,8 @@ class WebSocket:
     """
 
     transport = "websocket"
+    weight = 1
+    """(For the flusher.)"""
     __slots__ = (
         "_carrier", "_closed", "_closing", "_codec", "_deaf", "_heard", "_parser", "_paused", "_pong",
         "_scheduled", "_services", "_session", "_sock", "_stalled", "_timer", "_unsent", "_watch", "wire",
@@ -61,7 +64,7 @@ class WebSocket:
         self._parser = frames.FrameParser(
             role="server", max_message=limits.max_message, max_fragments=limits.max_fragments
         )
-        self._unsent = b""
+        self._unsent: bytes | memoryview = b""
         self._pong = b""
         self._scheduled = self._paused = self._closing = self._closed = self._deaf = False
         self._heard = services.loop.now()
@@ -82,7 +85,7 @@ class WebSocket:
     # -- what the session calls ---------------------------------------------------------------------------
 
     def due(self) -> None:
-        if not self._scheduled and not self._closed:
+        if not self._scheduled and not self._closed and not self._unsent:
             self._scheduled = True
             self._services.flusher.add(self)
 
@@ -103,7 +106,7 @@ class WebSocket:
         if readable and not self._closed:
             self._read()
         if writable and not self._closed:
-            self.flush()
+            self._drain()
 
     def _read(self) -> None:
         try:
@@ -168,9 +171,7 @@ class WebSocket:
     def flush(self) -> None:
         """Send what there is, as far as the socket takes it."""
         self._scheduled = False
-        if self._closed or (self._unsent and not self._send(b"")):
-            return
-        if self._closing:
+        if self._closed or self._closing or self._unsent:
             return
         session = self._session
         pieces = session.collect(_CHUNK)
@@ -180,29 +181,46 @@ class WebSocket:
         if self._paused and session.waiting < _PAUSE_AT // 4:
             self._paused = False
             self._update_watch()
-        if pieces and self._send(b"".join(pieces)) and session.more:
+        if pieces and not self._send(b"".join(pieces)):
+            return
+        if session.more:
             self.due()
+        else:
+            session.settle(self._sock)
+
+    def _drain(self) -> None:
+        """The socket takes something again."""
+        if self._unsent and self._send(b""):
+            self.flush()
 
     def _send(self, data: bytes) -> bool:
-        """Send `data` behind what is unsent; True if all of it left."""
-        data = self._unsent + data if self._unsent else data
+        """Send `data`, or what is unsent; True if all of it left. One is empty, but at the end of the connection."""
+        if self._unsent:
+            data = bytes(self._unsent) + data if data else self._unsent  # type: ignore[assignment]
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self.abandon()
-            return False
+            sent = LOST
         if sent == len(data):
             if self._unsent:
                 self._unsent = b""
                 self._settle()
             return True
+        self.hold(data, sent)
+        return False
+
+    def hold(self, data: bytes | memoryview, sent: int) -> None:
+        if sent == LOST:
+            self.abandon()
+            return
         if sent or not self._unsent:
             self._restart_stall_timer()
-        self._unsent = data[sent:]
+        # A view: what is unsent is the same bytes for all who did not take them.
+        self._unsent = memoryview(data)[sent:]
+        self._session.go_alone()
         self._update_watch()
-        return False
 
     def _settle(self) -> None:
         if self._stalled is not None:

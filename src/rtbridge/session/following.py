@@ -1,0 +1,233 @@
+"""What a session follows, and what leaves it: replies, and the publications after each of its positions.
+
+Nothing that is published waits here. `news` marks a subscription; `collect` reads from its position whatever the
+transport can take just now. A transport that can be sent to at any moment says `settle` when all of that has left: from
+then on those subscriptions stand in a live group (see `live`), and cost nothing until the group is no longer theirs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from rtbridge.errors import BusError, ProtocolError
+from rtbridge.protocol import messages as m
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.publications import Gap, Page
+from rtbridge.session.outlet import LiveOutlet, Outlet
+from rtbridge.session.subscription import Subscription, end_of, page_on, pull
+
+if TYPE_CHECKING:
+    from rtbridge.session.live import Sink
+    from rtbridge.session.services import Services
+
+
+class Following:
+    """The half of a session that reads. In the turn.
+
+    Attributes:
+        more: the last `collect` left something behind.
+    """
+
+    __slots__ = (
+        "_caught_up", "_dirty", "_owed", "_reading", "_replies", "more", "outlet", "services", "subscriptions",
+    )  # fmt: skip
+    weight = 1
+    """(For the fanout.)"""
+
+    def __init__(self, services: Services, outlet: Outlet) -> None:
+        self.services = services
+        self.outlet = outlet
+        self.subscriptions: dict[str, Subscription] = {}
+        self.more = False
+        self._reading = False
+        self._replies: list[bytes] = []
+        self._owed = 0  # bytes of the replies
+        self._dirty: dict[str, None] = {}
+        self._caught_up: list[Subscription] | None = None  # what the last collect brought to its tail's end
+
+    def go_on(self) -> None:
+        """See whether something can be done now."""
+        raise NotImplementedError
+
+    # -- replies ------------------------------------------------------------------------------------------
+
+    @property
+    def unsent(self) -> int:
+        """Replies not yet collected."""
+        return len(self._replies)
+
+    @property
+    def room(self) -> int:
+        """Bytes of publications that replies may still carry before some are collected; 0 or less: none."""
+        return self.services.limits.page_bytes - self._owed
+
+    def reply(self, message: m.ServerMessage) -> None:
+        """Answer a command; it leaves with the next `collect`."""
+        self._owe(self._encode(message))
+
+    def _owe(self, piece: bytes) -> None:
+        self._replies.append(piece)
+        self._owed += len(piece)
+
+    def _encode(self, message: m.ServerMessage) -> bytes:
+        wire = self.outlet.wire
+        return wire.wrap(wire.codec.encode(message))
+
+    def _take_replies(self) -> list[bytes]:
+        taken, self._replies = self._replies, []
+        self._owed = 0
+        return taken
+
+    # -- following ----------------------------------------------------------------------------------------
+
+    def follow(self, subscription: Subscription) -> None:
+        """Become a reader of a channel, from the subscription's position."""
+        try:
+            self.services.fanout.join(subscription.channel, self)
+        except LookupError:
+            raise ProtocolError(
+                ErrorCode.UNAVAILABLE, "the channel was let go meanwhile; subscribe again"
+            ) from None
+        self.subscriptions[subscription.channel] = subscription
+        self._dirty[subscription.channel] = None
+
+    def unfollow(self, channel: str) -> None:
+        """No longer read the channel; nothing of it is sent any more."""
+        subscription = self.subscriptions.pop(channel)
+        self._dirty.pop(channel, None)
+        if subscription.group is not None:
+            subscription.group.leave(self)
+        else:
+            self.services.fanout.leave(channel, self)
+
+    def unfollow_all(self) -> None:
+        """Read nothing any more."""
+        for channel in list(self.subscriptions):
+            self.unfollow(channel)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def news(self, channel: str) -> None:
+        """(Fanout's callback.) Something is after our position, perhaps."""
+        self._dirty[channel] = None
+        self.outlet.due()
+
+    def collect(self, budget: int) -> list[bytes]:
+        """What can be sent now: replies, then publications from each position, about `budget` bytes of them."""
+        left = budget - self._owed
+        out = self._take_replies()
+        self.more = False
+        self._caught_up = None
+        if not self._dirty:
+            return out
+        marked, self._dirty = self._dirty, {}
+        for channel in marked:
+            if left <= 0:
+                self._dirty[channel] = None
+                self.more = True
+                continue
+            chunk = self._pull(channel, left)
+            if chunk is not None:
+                out.append(chunk)
+                left -= len(chunk)
+        # A bus that does not block gives its pages at once: they belong to this answer, a poll has no other.
+        return out + self._take_replies()
+
+    def _pull(self, channel: str, max_bytes: int) -> bytes | None:
+        subscription = self.subscriptions.get(channel)
+        if subscription is None or subscription.group is not None:
+            return None
+        services = self.services
+        tail = services.fanout.tail(channel)
+        found = (
+            None if tail is None else pull(subscription, tail, services.limits.page_publications, max_bytes)
+        )
+        if tail is None or found is None:
+            self._read_page(subscription)
+            return None
+        if isinstance(found, Gap):
+            return self._gap(subscription, found)
+        more = False
+        if found:
+            subscription.position, more = end_of(found, tail)
+        if more:
+            self._dirty[channel] = None
+            self.more = True
+        elif self._caught_up is None:
+            self._caught_up = [subscription]
+        else:
+            self._caught_up.append(subscription)
+        if not found:
+            return None
+        services.metrics.add("deliveries", len(found))
+        return services.encoder.publications(self.outlet.wire, channel, tail, found, more)
+
+    def _gap(self, subscription: Subscription, gap: Gap) -> bytes:
+        subscription.position = gap.position
+        self.services.metrics.add("gaps")
+        return self._encode(m.GapPush(subscription.channel, gap.position))
+
+    def _read_page(self, subscription: Subscription) -> None:
+        """Catch up from the bus; one page at a time for a session, so that a slow reader holds no more than one."""
+        if self._reading:
+            self._dirty[subscription.channel] = None
+            return
+        self._reading = True
+        limit = self.services.limits.page_publications
+        self.services.fanout.read_bus(
+            subscription.channel,
+            subscription.position,
+            limit,
+            lambda found: self._page_came(subscription, found),
+        )
+
+    def _page_came(self, subscription: Subscription, found: Page | Gap | BusError) -> None:
+        self._reading = False
+        if self.subscriptions.get(subscription.channel) is not subscription:
+            self.go_on()
+            return
+        if isinstance(found, BusError):
+            self.services.loop.call_later(1.0, self.news, subscription.channel)
+        elif isinstance(found, Gap):
+            self._owe(self._gap(subscription, found))
+        else:
+            if found.publications:
+                wire = self.outlet.wire
+                self._owe(page_on(wire, subscription.channel, found.position, found.publications, found.more))
+                self.services.metrics.add("deliveries", len(found.publications))
+            self.more = self.more or found.more
+            moved = found.position != subscription.position
+            subscription.position = found.position
+            if moved:
+                self._dirty[subscription.channel] = None
+        self.go_on()
+
+    # -- standing with others -----------------------------------------------------------------------------
+
+    def settle(self, sink: Sink) -> None:
+        """All that was collected has left: stand with the others where we are at the end. For a `LiveOutlet`."""
+        caught_up, self._caught_up = self._caught_up, None
+        if caught_up is None or self._reading:
+            return
+        live, followed = self.services.live, self.subscriptions
+        for subscription in caught_up:
+            channel = subscription.channel
+            if channel not in self._dirty and followed.get(channel) is subscription:
+                group = live.join(self, channel, subscription.position, sink)
+                if group is not None:
+                    subscription.group = group
+
+    def fall_behind(self, data: bytes, sent: int) -> None:
+        """Of `data`, which a group sent, the socket took only `sent` bytes; `live.LOST` if it is broken."""
+        cast(LiveOutlet, self.outlet).hold(data, sent)
+
+    def go_alone(self) -> None:
+        """Leave every group, each with a position of our own, and look what comes after it when there is room."""
+        for channel, subscription in self.subscriptions.items():
+            group = subscription.group
+            if group is not None:
+                subscription.position = group.position
+                subscription.group = None
+                self.services.fanout.join(channel, self)  # first: so that the channel always has a reader
+                group.leave(self)
+                self._dirty[channel] = None
