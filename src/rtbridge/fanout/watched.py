@@ -12,14 +12,16 @@ from rtbridge.fanout.tail import Tail
 from rtbridge.protocol.publications import Publication
 
 Then = Callable[[Tail | BusError], object]
-EACH = 5e-6
-"""Seconds that a client takes to be told: while more keeps coming, telling waits no longer than it takes."""
-MOST_WAITED_FOR = 1_000
-"""Clients beyond which it waits no longer."""
-FEW = 20
-"""Clients up to which waiting gains nothing."""
+CLIENTS_A_LOOK = 15
+"""While more keeps coming, the readers wait to be told of it all at once; for so many clients a turn of the loop.
+
+So it takes no longer than the telling itself, which it spares.
+"""
+LONGEST = 0.02
+"""Seconds it takes at most, should turns be long."""
+MOST_LOOKS = 64
 QUIET = 2
-"""Looks, one in each turn of the loop, at which nothing more had come: a call in flight needs a turn and a half."""
+"""Looks, one in each turn, at which nothing more had come: a call in flight needs a turn and a half."""
 
 
 class Reader(Protocol):
@@ -61,6 +63,7 @@ class Watched:
         "held",
         "held_bytes",
         "keep",
+        "looks",
         "marked",
         "quiet",
         "readers",
@@ -80,28 +83,31 @@ class Watched:
         self.marked = False
         self.quiet = 0
         self.seen = -1
+        self.looks = 0
         self.until = 0.0
         self.waiting: list[Then] = []
         self.again = False
         self.release()
 
     def mark(self, now: float) -> None:
-        """There is news. It may wait for what comes along with it, as long as telling the readers takes."""
+        """There is news."""
         self.marked = True
         self.quiet = 0
         self.seen = -1
-        weight = 0
+        self.until = now + LONGEST
+        weight, enough = 0, MOST_LOOKS * CLIENTS_A_LOOK
         for reader in self.readers:
             weight += reader.weight
-            if weight >= MOST_WAITED_FOR:
+            if weight >= enough:
                 break
-        self.until = now + min(weight, MOST_WAITED_FOR) * EACH if weight > FEW else 0.0
+        self.looks = weight // CLIENTS_A_LOOK
 
     def grows(self, now: float) -> bool:
         """Whether more keeps coming, and the readers should be told of it all at once, a little later."""
         assert self.tail is not None
-        if now >= self.until:
+        if self.looks <= 0 or now >= self.until:
             return False
+        self.looks -= 1
         self.quiet = self.quiet + 1 if self.tail.last == self.seen else 0
         self.seen = self.tail.last
         return self.quiet < QUIET

@@ -16,6 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
 
 import gevent
 import gevent.hub
@@ -27,6 +28,8 @@ from rtbridge.runtime.timers import Call, Timers
 
 READ, WRITE = 1, 2
 LONG = 3600.0
+IDLE_WORKERS = 32
+"""Greenlets that wait for the next `spawn`."""
 
 
 class GeventLoop:
@@ -57,6 +60,7 @@ class GeventLoop:
         self._pump: gevent.Greenlet[..., object] | None = None
         self._parked = False
         self._waking = False
+        self._idle: list[_Worker] = []
 
     def now(self) -> float:
         return time.monotonic()
@@ -84,7 +88,11 @@ class GeventLoop:
         return _GreenletMailbox(self)
 
     def spawn(self, function: Callable[..., object], *args: object) -> None:
-        gevent.spawn(run_logged, function, args)
+        job = (function, args)
+        if self._idle:
+            self._idle.pop().wake(job)
+        else:
+            gevent.spawn(_Worker(self._idle).work, job)
 
     def close(self) -> None:
         self._closed = True
@@ -136,6 +144,45 @@ class GeventLoop:
         for callback, args in self._timers.due(time.monotonic()):
             run_logged(callback, args)
         self._alarm.set(self._timers.next())
+
+
+class _Worker:
+    """A greenlet that runs one `spawn` after the other: to begin one costs more than most of what it runs.
+
+    Each job has a context (`contextvars`) of its own. What is local to a greenlet lives on from job to job, as it does
+    from request to request in a thread. A few wait for the next job; any further one ends.
+    """
+
+    __slots__ = ("_greenlet", "_idle", "_job")
+
+    def __init__(self, idle: list[_Worker]) -> None:
+        self._idle = idle
+        self._job: Call | None = None
+
+    def wake(self, job: Call) -> None:
+        self._job = job
+        gevent.get_hub().loop.run_callback(self._greenlet.switch)
+
+    def work(self, job: Call) -> None:
+        self._greenlet = getcurrent()
+        Context().run(run_logged, *job)
+        while len(self._idle) < IDLE_WORKERS:
+            self._idle.append(self)
+            Context().run(run_logged, *self._next())
+
+    def _next(self) -> Call:
+        """Wait for it. What an earlier job left behind, an event or a timeout, may switch here as well."""
+        try:
+            while self._job is None:
+                gevent.get_hub().switch()
+        except BaseException:
+            if self in self._idle:
+                self._idle.remove(self)
+            if self._job is not None:
+                gevent.spawn(_Worker(self._idle).work, self._job)
+            raise
+        job, self._job = self._job, None
+        return job
 
 
 class _Alarm:

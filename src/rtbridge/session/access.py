@@ -9,10 +9,8 @@ the client sends back: later polls and reconnects touch no database while it liv
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import secrets
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -206,18 +204,3 @@ def _identity_of(claims: Claims) -> Identity:
     return Identity(
         claims.client_id, claims.user_id, claims.fingerprint, claims.expires, dict(claims.channels)
     )
-
-
-def packed(environ: Environ) -> bytes:
-    """The part of an environ that outlives its request: the texts, none of the server's objects.
-
-    Made small, because a connection that stays open needs it only every few minutes.
-    """
-    texts = {key: value for key, value in environ.items() if isinstance(value, (str, bool))}
-    return zlib.compress(json.dumps(texts).encode(), 1)
-
-
-def unpacked(environ: bytes) -> dict[str, Any]:
-    """What `packed` packed."""
-    texts: dict[str, Any] = json.loads(zlib.decompress(environ))
-    return texts

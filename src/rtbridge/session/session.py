@@ -17,7 +17,8 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.states import State, advance, event_of
 from rtbridge.session import calling, subscribing
-from rtbridge.session.access import Identity, packed, unpacked
+from rtbridge.session.access import Identity
+from rtbridge.session.environ import Kept, packed
 from rtbridge.session.following import Following
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import Renewal, renew
@@ -94,7 +95,7 @@ class Session(Following):
     def environ(self) -> Mapping[str, Any]:
         """The environ of the request; of a socket or stream, once it was greeted, only its texts."""
         kept = self._environ
-        return unpacked(kept) if isinstance(kept, bytes) else kept
+        return Kept(kept) if isinstance(kept, bytes) else kept
 
     @property
     def waiting(self) -> int:
