@@ -31,9 +31,10 @@ USERS = {*ABOVE, "cli", "testing"}
 
 # Optional packages, and the modules that may import them when they are imported themselves.
 OPTIONAL = {
-    "gevent": ("runtime.gevent_loop", "server"),
+    "gevent": ("runtime.gevent_loop", "server", "bus.redis.greenlets"),
     "geventwebsocket": ("server",),
-    "redis": ("bus.redis",),
+    "redis": (),
+    "hiredis": ("bus.redis",),
     "msgpack": ("protocol.packed",),
     "websockets": (),
     "django": ("integrations.django",),

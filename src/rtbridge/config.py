@@ -84,6 +84,8 @@ class Limits:
     """Publications in one page."""
     page_bytes: int = 524_288
     """Bytes of data in one page (at least one publication is always returned)."""
+    bus_timeout: float = 5.0
+    """Seconds a question to Redis may take, with all attempts, before it fails; then others fail at once."""
     memory_channels: int = 100_000
     """Channels that memory:// remembers; beyond it the longest unused are forgotten."""
     tail_bytes: int = 67_108_864

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rtbridge.runtime import Loop, Watch
-from rtbridge.runtime.native import _original
+from rtbridge.runtime.native import original
 
 SOON = 10.0
 """Seconds after which a test gives up; nothing takes that long where all is well."""
@@ -22,7 +22,7 @@ SOON = 10.0
 
 def native_thread(function: Callable[[], object]) -> None:
     """Run it in a real OS thread, also where gevent has replaced threads."""
-    _original("start_new_thread")(function, ())
+    original("_thread", "start_new_thread")(function, ())
 
 
 @pytest.fixture

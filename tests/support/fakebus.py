@@ -7,7 +7,7 @@ It says that it blocks, so the fanout asks it outside the turn. Notifications wa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rtbridge.bus import Keep, Listener
@@ -92,6 +92,9 @@ class FakeBus:
     def position(self, channel: str) -> Position:
         position: Position = self._ask("position", channel)
         return position
+
+    def positions(self, channels: Sequence[str]) -> list[Position]:
+        return [self.position(channel) for channel in channels]
 
     def watch(self, channel: str) -> None:
         self._ask("watch", channel)

@@ -83,13 +83,14 @@ class Bridge:
         limits: Limits | None = None,
         lock_file: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.url = url or os.environ.get("RTBRIDGE_URL") or "memory://"
+        url = url or os.environ.get("RTBRIDGE_URL") or "memory://"
         self.limits = limits or Limits()
         self.metrics = Metrics()
         self.registry = Registry()
         self.origins = OriginRules(allowed_origins, proxies)
         self.transports = _known_transports(transports)
-        self._bus = _make_bus(self.url, self.limits)
+        self._bus = _make_bus(url, self.limits)
+        self.url = self._bus.url  # without its password
         self._secret = [secret] if isinstance(secret, str) else list(secret or ())
         self._authenticate = authenticate
         self._framework: Framework | None = None
@@ -367,13 +368,23 @@ class Bridge:
             return self._secret
         if from_environment:
             return [from_environment]
-        return self.framework.secret() or [self._made_secret]
+        secret = self.framework.secret()
+        if not secret and self._bus.blocking:
+            raise ConfigError(
+                f"no secret to sign tokens with, which every process on {self._bus.url} must share: give "
+                "Bridge(secret=…), RTBRIDGE_SECRET, or the site's SECRET_KEY"
+            )
+        return secret or [self._made_secret]
 
 
 def _make_bus(url: str, limits: Limits) -> Bus:
     if url in ("memory://", "memory:"):
         return MemoryBus(limits)
-    raise ConfigError(f"no bus for {url!r}: this version knows memory:// only")
+    try:
+        from rtbridge.bus.redis import RedisBus
+    except ImportError:
+        raise ConfigError(f"a bus at {url.split(':')[0]}:// needs more: pip install 'rtbridge[redis]'") from None
+    return RedisBus(url, limits)
 
 
 def _known_transports(transports: Sequence[str]) -> frozenset[str]:

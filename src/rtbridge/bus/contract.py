@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -120,6 +121,9 @@ class Log(Protocol):
         Epoch and counter live for `limits.position_ttl` seconds after the last publish, position or watch,
         however short the history is kept.
         """
+
+    def positions(self, channels: Sequence[str]) -> list[Position]:
+        """`position` of each of these, asked for together."""
 
     def watch(self, channel: str) -> None:
         """From the return on, the listener hears of this channel. Repeating it changes nothing."""

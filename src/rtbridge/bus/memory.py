@@ -18,7 +18,7 @@ import os
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from rtbridge.bus.contract import Keep, Kind, Listener, new_epoch
@@ -191,6 +191,9 @@ class MemoryBus:
     def position(self, channel: str) -> Position:
         with self._lock:
             return self._log(channel, self._enter()).position()
+
+    def positions(self, channels: Sequence[str]) -> list[Position]:
+        return [self.position(channel) for channel in channels]
 
     def watch(self, channel: str) -> None:
         with self._lock:

@@ -310,7 +310,8 @@ class Fanout:
 
     def _positions(self, checks: list[tuple[Watched, Position]]) -> Checks:
         """Outside the turn, where the bus blocks."""
-        return [(watched, before, self._bus.position(watched.channel)) for watched, before in checks]
+        now = self._bus.positions([watched.channel for watched, _ in checks])
+        return [(watched, before, here) for (watched, before), here in zip(checks, now, strict=True)]
 
     def _compared(self, checks: Checks | BusError) -> None:
         self._sweeping -= 1

@@ -8,6 +8,7 @@ right one in both worlds.
 from __future__ import annotations
 
 import _thread
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,16 +16,17 @@ from typing import Any
 
 def native_lock() -> _thread.LockType:
     """A lock of the operating system, not reentrant. Hold it for a moment, and never across a switch."""
-    lock: _thread.LockType = _original("allocate_lock")()
+    lock: _thread.LockType = original("_thread", "allocate_lock")()
     return lock
 
 
 def native_ident() -> Callable[[], int]:
     """The function that tells which OS thread it is called in."""
-    ident: Callable[[], int] = _original("get_ident")
+    ident: Callable[[], int] = original("_thread", "get_ident")
     return ident
 
 
-def _original(name: str) -> Any:
+def original(module: str, name: str) -> Any:
+    """What a module had under this name before gevent replaced it, or has, if it did not."""
     monkey = sys.modules.get("gevent.monkey")
-    return monkey.get_original("_thread", name) if monkey else getattr(_thread, name)
+    return monkey.get_original(module, name) if monkey else getattr(importlib.import_module(module), name)

@@ -1,0 +1,275 @@
+"""The bus itself: the contract's methods as scripts for a partition. See `rtbridge.bus.contract`.
+
+Made at import and used from anywhere: connections are opened when they are first needed, one for each world (see
+`world`) and server, and opened anew in the child of a fork.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rtbridge.bus.contract import Keep, Listener, new_epoch
+from rtbridge.bus.redis import answers
+from rtbridge.bus.redis.address import read_url
+from rtbridge.bus.redis.client import Breaker, Client
+from rtbridge.bus.redis.keys import Keys
+from rtbridge.bus.redis.link import pack
+from rtbridge.bus.redis.lua import script
+from rtbridge.bus.redis.subscriber import Ear, Subscriber
+from rtbridge.bus.redis.topology import make_topology
+from rtbridge.bus.redis.world import ThreadWorld, World
+from rtbridge.config import Limits
+from rtbridge.errors import BusError
+from rtbridge.protocol.positions import Position
+from rtbridge.protocol.publications import Gap, Page
+from rtbridge.runtime import in_gevent, native_lock
+
+LAPSED_KEPT = 86_400.0
+"""Seconds after which a lapse that nobody claimed is forgotten."""
+RECEIPT_TTL = 60.0
+"""Seconds a publisher's receipt is kept: longer than it goes on trying."""
+
+
+class RedisBus:
+    """See `Bus`.
+
+    Args:
+        url: see `address`.
+        limits: how much to remember, and for how long.
+
+    Raises:
+        ConfigError: the URL cannot be understood.
+    """
+
+    blocking = True
+
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
+        self._settings = read_url(url)
+        self._limits = limits or Limits()
+        self.url = self._settings.url
+        self._keys = Keys(self._settings.prefix, self._settings.partitions)
+        self._listener: Listener | None = None
+        self._closed = False
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            begin = weakref.WeakMethod(self._begin)
+            os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
+
+    def _begin(self) -> None:
+        """Also in the child of a fork: the parent's connections are not ours, and who watches is not here."""
+        self._lock = native_lock()
+        self._topology = make_topology(self._settings, self._keys)
+        self._breaker = Breaker()
+        self._threads: Client | None = None
+        self._hubs: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
+        self._subscriber = Subscriber(self._make_ear)
+        self._publisher = secrets.token_urlsafe(6)
+        self._numbers = itertools.count(1)
+        self._places: list[int] = []
+        self._most_places = 0
+
+    def listen(self, listener: Listener) -> None:
+        self._subscriber.listener = listener
+
+    def close(self) -> None:
+        self._closed = True
+        self._subscriber.close()
+        for client in (*([self._threads] if self._threads else ()), *self._hubs.values()):
+            client.close()
+
+    # Logs.
+
+    def publish(
+        self, channel: str, data: bytes, keep: Keep, *, cause: str | None = None, key: str | None = None
+    ) -> Position:
+        place = self._take_place() if key is None else 0
+        try:
+            command = self._publish_command(channel, data, keep, cause, key, place)
+            return answers.position(self._ask(channel, command))
+        finally:
+            if key is None:
+                self._places.append(place)
+
+    def _publish_command(
+        self, channel: str, data: bytes, keep: Keep, cause: str | None, key: str | None, place: int
+    ) -> Callable[[bytes], bytes]:
+        keys = self._keys
+        if key is None:
+            receipt, number = keys.receipt(channel, self._publisher, place), next(self._numbers)
+            remember = RECEIPT_TTL
+        else:
+            receipt, number, remember = keys.idempotency(channel, key), 0, self._limits.idempotency_ttl
+        log_ttl = self._limits.position_ttl
+        names = [keys.log(channel), keys.history(channel), receipt]
+        arguments = (
+            _milliseconds(min(keep.ttl, log_ttl)),
+            _milliseconds(log_ttl),
+            new_epoch().encode(),
+        )
+        tail = (
+            b"SPUBLISH" if self._topology.sharded else b"PUBLISH",
+            keys.lane(channel),
+            b"%d" % number,
+            _milliseconds(remember),
+        )
+        head = (
+            channel.encode(),
+            (cause or "").encode() + b"\n" + data,
+            keep.kind[0].encode(),
+            b"%d" % keep.size,
+        )
+        return lambda fence: script("publish").command(names, *head, *arguments, fence, *tail)
+
+    def read(self, channel: str, after: Position | None, limit: int) -> Page | Gap:
+        limits, keys = self._limits, self._keys
+        arguments = (
+            after.epoch.encode() if after else b"",
+            b"%d" % (after.offset if after else 0),
+            b"%d" % min(limit, limits.page_publications),
+            b"%d" % limits.page_bytes,
+            _milliseconds(limits.position_ttl),
+            new_epoch().encode(),
+        )
+        names = [keys.log(channel), keys.history(channel)]
+        answer = self._ask(channel, lambda fence: script("read").command(names, *arguments, fence))
+        return answers.page(answer, after)
+
+    def position(self, channel: str) -> Position:
+        return self.positions([channel])[0]
+
+    def positions(self, channels: Sequence[str]) -> list[Position]:
+        found: dict[str, Position] = {}
+        groups: dict[int, list[str]] = {}
+        for channel in channels:
+            groups.setdefault(self._topology.group(self._keys.partition(channel)), []).append(channel)
+        for members in groups.values():
+            answer = self._ask(members[0], self._positions_command(members))
+            found.update(zip(members, map(answers.position, answer), strict=True))
+        return [found[channel] for channel in channels]
+
+    def _positions_command(self, channels: list[str]) -> Callable[[bytes], bytes]:
+        keys = self._keys
+        names = [name for channel in channels for name in (keys.log(channel), keys.history(channel))]
+        ttl = _milliseconds(self._limits.position_ttl)
+        epochs = [new_epoch().encode() for _ in channels]
+        return lambda fence: script("positions").command(names, ttl, fence, *epochs)
+
+    def watch(self, channel: str) -> None:
+        client = self._client()
+        self._subscriber.watch(channel, self._keys.lane(channel), client.world, self._limits.bus_timeout)
+        self.position(channel)  # it lives as long as it is watched
+
+    def unwatch(self, channel: str) -> None:
+        self._check_open()
+        self._subscriber.unwatch(channel, self._keys.lane(channel))
+
+    # Records.
+
+    def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        name = self._keys.record(key)
+        command = script("add").command([name], value, _milliseconds(ttl))
+        there: bytes | None = self._ask(key, lambda _: command, again=False)
+        return there
+
+    def put(self, key: str, value: bytes, ttl: float) -> None:
+        command = pack("SET", self._keys.record(key), value, "PX", _milliseconds(ttl))
+        self._ask(key, lambda _: command)
+
+    def get(self, key: str) -> bytes | None:
+        command = pack("GET", self._keys.record(key))
+        value: bytes | None = self._ask(key, lambda _: command)
+        return value
+
+    def replace(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        name = self._keys.record(key)
+        command = script("replace").command([name], expected, value, _milliseconds(ttl))
+        return bool(self._ask(key, lambda _: command, again=False))
+
+    def delete(self, key: str) -> None:
+        command = pack("DEL", self._keys.record(key))
+        self._ask(key, lambda _: command)
+
+    # Leases.
+
+    def hold(self, group: str, name: str, ttl: float, value: bytes = b"") -> bool:
+        arguments = (name.encode(), _milliseconds(ttl), value, _milliseconds(LAPSED_KEPT))
+        return bool(self._ask_leases("hold", group, *arguments))
+
+    def release(self, group: str, name: str, *, only_lapsed: bool = False) -> bool:
+        return bool(self._ask_leases("release", group, name.encode(), b"1" if only_lapsed else b"0"))
+
+    def held(self, group: str) -> dict[str, bytes]:
+        return _pairs(self._ask_leases("held", group, again=True))
+
+    def lapsed(self, group: str, retry_in: float, limit: int) -> dict[str, bytes]:
+        arguments = (_milliseconds(retry_in), b"%d" % limit, _milliseconds(LAPSED_KEPT))
+        return _pairs(self._ask_leases("lapsed", group, *arguments))
+
+    def _ask_leases(self, name: str, group: str, *arguments: bytes, again: bool = False) -> Any:
+        command = script(name).command(list(self._keys.leases(group)), *arguments)
+        return self._ask(group, lambda _: command, again=again)
+
+    # Asking.
+
+    def _ask(self, name: str, command: Callable[[bytes], bytes], *, again: bool = True) -> Any:
+        partition = self._keys.partition(name)
+        return self._client().ask(partition, lambda fence: [command(fence)], again=again)[0]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BusError("this bus was closed; make a new one")
+
+    def _client(self) -> Client:
+        """The one of the world that the caller is in."""
+        self._check_open()
+        if not in_gevent():
+            if self._threads is None:
+                with self._lock:
+                    if self._threads is None:
+                        self._threads = self._make_client(ThreadWorld())
+            return self._threads
+        import gevent
+
+        hub = gevent.get_hub()
+        client = self._hubs.get(hub)
+        if client is None:
+            from rtbridge.bus.redis.greenlets import GreenletWorld
+
+            client = self._hubs[hub] = self._make_client(GreenletWorld(hub))
+        return client
+
+    def _make_client(self, world: World) -> Client:
+        return Client(world, self._settings, self._topology, self._breaker, self._limits.bus_timeout)
+
+    def _make_ear(self, world: World, heard: Callable[[bytes], None], live: Callable[[], None]) -> Ear:
+        topology = self._topology
+        return Ear(
+            world,
+            self._settings,
+            lambda world, deadline: topology.server(0, world, deadline),
+            heard,
+            live,
+            topology.sharded,
+        )
+
+    def _take_place(self) -> int:
+        """A place for a publication on its way; as many as there are at once."""
+        try:
+            return self._places.pop()
+        except IndexError:
+            with self._lock:
+                self._most_places += 1
+                return self._most_places
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return b"%d" % max(1, round(seconds * 1000))
+
+
+def _pairs(answer: list[bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in zip(answer[::2], answer[1::2], strict=True)}

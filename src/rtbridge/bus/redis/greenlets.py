@@ -1,0 +1,119 @@
+"""The greenlets of one gevent hub, with or without monkey patching. See `world`.
+
+Sockets are native ones in non-blocking mode; here is how a greenlet waits for them and for others.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import gevent
+import gevent.lock
+from gevent.hub import Hub
+from greenlet import getcurrent, greenlet
+
+from rtbridge.bus.redis.world import Lock, Waiter
+from rtbridge.runtime import native_ident
+
+READ, WRITE = 1, 2
+
+
+class GreenletWaiter:
+    __slots__ = ("_world", "greenlet", "woken")
+
+    def __init__(self, world: GreenletWorld) -> None:
+        self._world = world
+        self.greenlet: greenlet | None = None
+        self.woken = False
+
+    def wait(self, seconds: float) -> bool:
+        """Whoever waits for an answer is also woken when its time is over: that is one timer for all of them."""
+        if not self.woken:
+            deadline = time.monotonic() + seconds
+            hub = self._world.hub
+            timer = hub.loop.timer(max(0.0, seconds), 0.05)
+            timer.start(self.switch)
+            self.greenlet = getcurrent()
+            try:
+                while not self.woken and time.monotonic() < deadline:
+                    hub.switch()
+            finally:
+                self.greenlet = None
+                timer.stop()
+                timer.close()
+        return self.woken
+
+    def wake(self) -> None:
+        self.woken = True
+        if self.greenlet is not None or not self._world.is_here():
+            self._world.run_in_hub(self.switch)
+
+    def switch(self) -> None:
+        """In the hub."""
+        if self.greenlet is not None:
+            self.greenlet.switch()
+
+
+class GreenletWorld:
+    """Made in the OS thread whose hub it is."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self._ident = native_ident()
+        self._home = self._ident()
+
+    def is_here(self) -> bool:
+        return self._ident() == self._home
+
+    def run_in_hub(self, callback: Callable[..., object], *args: object) -> None:
+        if self.is_here():
+            self.hub.loop.run_callback(callback, *args)
+        else:
+            self.hub.loop.run_callback_threadsafe(callback, *args)
+
+    def wait_for(self, fd: int, write: bool, seconds: float) -> bool:
+        watcher = self.hub.loop.io(fd, WRITE if write else READ)
+        timeout = gevent.Timeout.start_new(max(0.0, seconds))
+        try:
+            self.hub.wait(watcher)
+        except gevent.Timeout as raised:
+            if raised is not timeout:
+                raise
+            return False
+        finally:
+            timeout.close()
+            watcher.close()
+        return True
+
+    def waiter(self) -> Waiter:
+        return GreenletWaiter(self)
+
+    def wake(self, waiters: Iterable[Waiter]) -> None:
+        """One callback for all of them."""
+        several = cast("list[GreenletWaiter]", list(waiters))
+        for waiter in several:
+            waiter.woken = True
+        if several:
+            self.run_in_hub(_switch_to, several)
+
+    def lock(self) -> Lock:
+        return cast(Lock, gevent.lock.BoundedSemaphore(1))
+
+    def spawn(self, function: Callable[[], object]) -> None:
+        gevent.spawn(function)
+
+    def sleep(self, seconds: float) -> None:
+        gevent.sleep(seconds)
+
+    def resolve(self, host: str, port: int) -> list[tuple[Any, ...]]:
+        found = self.hub.resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return cast("list[tuple[Any, ...]]", found)
+
+
+def _switch_to(waiters: list[GreenletWaiter]) -> None:
+    """In the hub."""
+    for waiter in waiters:
+        waiter.switch()

@@ -1,0 +1,146 @@
+"""Redis servers for tests: each on a free port, in a folder of its own, ended by its pid.
+
+They are context managers with a `url`. A server can be killed, stopped, and started again with or without its data.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from support.needs import free_port, needs
+
+SOON = 20.0
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = SOON) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class RedisServer:
+    """One process. `options` are lines of its configuration."""
+
+    def __init__(self, *options: str, port: int | None = None, sentinel: bool = False) -> None:
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="rtbridge-redis-"))
+        self._program = needs("redis-server")
+        self._sentinel = sentinel
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._write_config()
+
+    def _write_config(self) -> None:
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", "daemonize no", *self._options]
+        if not self._sentinel:
+            lines += ['save ""']
+        (self.folder / "redis.conf").write_text("\n".join(lines) + "\n")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A redis-py client that does not try again."""
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        return redis.Redis(
+            port=self.port,
+            socket_timeout=10,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),
+            **options,
+        )
+
+    def start(self) -> None:
+        command = [self._program, str(self.folder / "redis.conf")]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--sentinel"] if self._sentinel else command, stdout=log, stderr=log
+            )
+        until(self._answers, f"redis-server on port {self.port}: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError((self.folder / "log").read_text()[-2000:])
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError):
+            return True
+        except redis.RedisError:
+            return False
+
+    def stop(self) -> None:
+        """SIGSTOP: it takes connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._signal(signal.SIGCONT)
+            self._process.kill()
+        if self._process is not None:
+            self._process.wait(10)
+
+    def restart(self, *, forget: bool = False) -> None:
+        """With what it had written to disk, or with nothing."""
+        self.kill()
+        if forget:
+            for path in self.folder.iterdir():
+                if path.name not in ("redis.conf", "log", "nodes.conf"):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.start()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def age(self, prefix: str, seconds: float) -> None:
+        """Make everything older: as if so many seconds had passed for expiries and leases."""
+        milliseconds = round(seconds * 1000)
+        with self.client() as client:
+            for key in client.scan_iter(match=f"{prefix}*", count=1000):
+                if client.type(key) == b"zset":
+                    for name, due in client.zrange(key, 0, -1, withscores=True):
+                        client.zadd(key, {name: due - milliseconds})
+                left = client.pttl(key)
+                if left > milliseconds:
+                    client.pexpire(key, left - milliseconds)
+                elif left >= 0:
+                    client.delete(key)
+
+
+class PlainRedis(RedisServer):
+    """A single server that is running; `appendonly` keeps what it acknowledged."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__(*options)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def __enter__(self) -> PlainRedis:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
