@@ -491,3 +491,51 @@ def test_a_call_given_up_says_whether_it_was_sent() -> None:
     assert talk.core.forget("call-0002", "no answer") is None
     assert talk.hear(m.ErrorReply(command.id, ErrorCode.INVALID, "too late")) == []
     assert talk.core.fail_call("call-0002", m.ErrorReply(None, 108, "")) == []
+
+
+# -- snapshots
+
+
+def test_the_snapshot_comes_first_and_then_the_publications() -> None:
+    talk = Talk()
+    talk.core.follow("news", None, 3, snapshot=True)
+    (command,) = talk.changes()
+    assert command == m.Subscribe(2, "news", None, 3, snapshot=True)
+    assert talk.hear(m.Subscribed(2, "news", "history", at(5), snapshot=True)) == []
+    assert talk.core.channels["news"].cursor.position is None
+    assert talk.hear(m.SnapshotPush("news", at(5), b"[1]")) == [
+        e.SnapshotFound("news", at(5), b"[1]", gap=False),
+        e.Confirmed("news", at(5)),
+    ]
+    assert talk.hear(m.Publications("news", at(6), publications(6))) == [
+        e.Delivered("news", "E", publications(6))
+    ]
+    # On a poll it is asked for each time, should there be a gap.
+    assert talk.poll() == [m.Subscribe(None, "news", at(6), snapshot=True)]
+    assert talk.hear(m.SnapshotPush("news", at(2, "F"), b"[]", recovered=False)) == [
+        e.SnapshotFound("news", at(2, "F"), b"[]", gap=True),
+        e.Confirmed("news", at(2, "F")),
+    ]
+
+
+def test_a_snapshot_that_could_not_be_made_is_asked_for_again() -> None:
+    talk = Talk()
+    talk.core.follow("news", None, None, snapshot=True)
+    talk.changes()
+    talk.hear(m.Subscribed(2, "news", "history", at(5), snapshot=True))
+    push = m.UnsubscribedPush("news", ErrorCode.FAILED, "the snapshot failed", retry_after=2.0)
+    assert talk.hear(push) == [e.Later(2.0)]
+    assert talk.changes(NOW + 1.9) == []
+    assert talk.changes(NOW + 2.0) == [m.Subscribe(3, "news", snapshot=True)]
+
+
+def test_a_snapshot_apart() -> None:
+    talk = Talk()
+    talk.core.follow("news", None, None, snapshot=True)
+    talk.changes()
+    limit = m.FollowLimit("shortpoll", 5.0, True)
+    talk.hear(m.Subscribed(2, "news", "history", at(5), limit=limit, snapshot=True))
+    found = talk.core.receive_apart("news", ChannelAnswer("news", at(6), (), snapshot=b"[]"), None)
+    assert found[0] == e.SnapshotFound("news", at(6), b"[]", gap=False)
+    answer = ChannelAnswer("news", at(1, "F"), (), False, snapshot=b"[1]")
+    assert talk.core.receive_apart("news", answer, at(6))[0] == e.SnapshotFound("news", at(1, "F"), b"[1]", True)

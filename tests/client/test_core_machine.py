@@ -22,7 +22,8 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.positions import Position
 from support.model_server import Log, ModelServer, ModelSession
 
-CHANNELS = ("a", "b", "ticker", "apart")
+CHANNELS = ("a", "b", "ticker", "apart", "state", "state-apart")
+STATES = ("state", "state-apart")
 channels = st.sampled_from(CHANNELS)
 picks = st.integers(0, 5)
 
@@ -54,7 +55,9 @@ class CoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.server = ModelServer({name: Log(name) for name in CHANNELS})
         self.server.logs["ticker"].keep = "latest"
-        self.server.logs["apart"].apart = True
+        self.server.logs["apart"].apart = self.server.logs["state-apart"].apart = True
+        for name in STATES:
+            self.server.logs[name].snapshot = True
         self.core = Core("instance-1", "test")
         self.wires: list[Wire] = []
         self.readers: dict[str, Reader] = {}
@@ -74,7 +77,7 @@ class CoreMachine(RuleBasedStateMachine):
         if name not in self.readers:
             since = self.server.logs[name].position
             self.readers[name] = Reader(name, Position(since.epoch, 0) if recent else since, None)
-            self.core.follow(name, None, recent)
+            self.core.follow(name, None, recent, snapshot=name in STATES)
 
     @rule(name=channels, back=st.integers(0, 5))
     def follow_from(self, name: str, back: int) -> None:
@@ -82,7 +85,7 @@ class CoreMachine(RuleBasedStateMachine):
             position = self.server.logs[name].position
             position = Position(position.epoch, max(0, position.offset - back))
             self.readers[name] = Reader(name, position, position)  # it may still be told of a gap
-            self.core.follow(name, position, None)
+            self.core.follow(name, position, None, snapshot=name in STATES)
 
     @rule(name=channels)
     def unfollow(self, name: str) -> None:
@@ -189,7 +192,7 @@ class CoreMachine(RuleBasedStateMachine):
             self.core.end(wire.conversation)
         self.core.end(lane.conversation)
 
-    @rule(name=st.just("apart"), lose=st.booleans())
+    @rule(name=st.sampled_from(["apart", "state-apart"]), lose=st.booleans())
     def ask_apart(self, name: str, lose: bool) -> None:
         channel = self.core.channels.get(name)
         if channel is not None and channel.limit is not None and not channel.held:
@@ -235,12 +238,21 @@ class CoreMachine(RuleBasedStateMachine):
                 reader = self.readers[event.channel]
                 if reader.last is None:
                     reader.last = event.position
+            elif isinstance(event, e.SnapshotFound):
+                self._begin_with(self.readers[event.channel], event)
             elif isinstance(event, e.GapFound):
+                assert event.channel not in STATES, "a snapshot stands in for it"
                 reader = self.readers[event.channel]
                 reader.last = event.position
                 reader.gaps += 1
             elif isinstance(event, e.Delivered):
                 self._deliver(self.readers[event.channel], event)
+
+    def _begin_with(self, reader: Reader, event: e.SnapshotFound) -> None:
+        assert event.data == f'"{event.position}"'.encode(), "the state at its position"
+        assert reader.name in STATES
+        assert event.gap or reader.last is None, "at first, or in place of a gap"
+        reader.last = event.position
 
     def _deliver(self, reader: Reader, event: e.Delivered) -> None:
         for publication in event.publications:
@@ -279,6 +291,7 @@ class CoreMachine(RuleBasedStateMachine):
             for wire in list(self.wires):
                 self._go_on(wire)
             self.ask_apart("apart", False)
+            self.ask_apart("state-apart", False)
         for name, reader in self.readers.items():
             log = self.server.logs[name]
             if log.keep == "history":

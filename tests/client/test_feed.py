@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from rtbridge.client.errors import FeedClosed, FeedError
-from rtbridge.client.feed import Feed, Gap, Item
+from rtbridge.client.feed import Feed, Gap, Item, Snapshot
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 from rtbridge.runtime import ThreadLoop
@@ -118,3 +118,12 @@ def test_a_reader_and_a_writer_in_two_threads_never_leave_each_other_waiting() -
         assert isinstance(item, Item) and item.offset == number
     writer.join()
     loop.close()
+
+
+def test_a_snapshot_is_an_item_like_others() -> None:
+    feed = Box().feed
+    feed.put_snapshot(Position("E", 4), b'[{"$bytes":"eA=="}]', True)
+    feed.put("E", publications(5, 5))
+    assert feed.get() == Snapshot("news", [b"x"], "E.4", gap=True)
+    assert feed.position == "E.4"
+    assert feed.get() == Item("news", {"n": 5}, 5, "E.5", "cause-01")

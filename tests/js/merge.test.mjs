@@ -9,9 +9,10 @@ for (const { name, position, keep, steps } of vectors("merge").cases) {
         for (const step of steps) {
             const merged = merge(cursor, step.message);
             assert.deepEqual(merged.deliver.map(publication => publication.offset), step.deliver);
-            assert.deepEqual(merged.cursor, { position: step.cursor, keep: step.keep });
+            assert.deepEqual(merged.cursor, { position: step.cursor ?? undefined, keep: step.keep });
             assert.equal(merged.gap, step.gap);
             assert.equal(merged.resubscribe, step.resubscribe);
+            assert.equal(merged.snapshot, step.snapshot ?? false);
             cursor = merged.cursor;
         }
     });

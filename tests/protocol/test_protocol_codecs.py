@@ -114,6 +114,7 @@ def test_channel_answers_are_joined_of_fragments(case, codec):
         [codec.publication(item) for item in answer.publications],
         answer.recovered,
         answer.more,
+        answer.snapshot,
     )
     assert codec.decode(raw) == case["wire"]
 

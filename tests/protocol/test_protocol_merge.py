@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from protocol.vector_files import each
 from rtbridge.protocol.merge import Cursor, merge
-from rtbridge.protocol.messages import GapPush, Publications, Subscribed, parse_server_message
+from rtbridge.protocol.messages import (
+    GapPush,
+    Publications,
+    SnapshotPush,
+    Subscribed,
+    parse_server_message,
+)
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 
@@ -15,13 +21,14 @@ def test_vectors(case):
     cursor = Cursor(Position.parse(case["position"]) if case["position"] else None, case["keep"])
     for step in case["steps"]:
         message = parse_server_message(step["message"])
-        assert isinstance(message, Subscribed | Publications | GapPush)
+        assert isinstance(message, Subscribed | Publications | GapPush | SnapshotPush)
         merged = merge(cursor, message)
         cursor = merged.cursor
         assert [item.offset for item in merged.deliver] == step["deliver"]
-        assert str(cursor.position) == step["cursor"]
+        assert (cursor.position and str(cursor.position)) == step["cursor"]
         assert cursor.keep == step["keep"]
         assert (merged.gap, merged.resubscribe) == (step["gap"], step["resubscribe"])
+        assert merged.snapshot == step.get("snapshot", False)
 
 
 def test_a_new_cursor_is_the_strictest():
@@ -44,12 +51,16 @@ SPANS = st.tuples(st.integers(0, 30), st.integers(0, 12))
 def messages(draw):
     epoch, (after, size) = draw(EPOCHS), draw(SPANS)
     position = Position(epoch, after + size)
-    kind = draw(st.sampled_from(["push", "push", "push", "reply", "recent", "gap", "unrecovered"]))
+    kind = draw(
+        st.sampled_from(["push", "push", "push", "reply", "recent", "gap", "unrecovered", "state", "mended"])
+    )
     publications = run(epoch, after + 1, after + size)
     if kind == "gap":
         return GapPush("c", position)
     if kind == "unrecovered":
         return Subscribed(1, "c", "history", position, False)
+    if kind in ("state", "mended"):
+        return SnapshotPush("c", position, b"[]", None if kind == "state" else False)
     if kind == "push":
         return Publications("c", position, publications)
     return Subscribed(1, "c", "history", position, True if kind == "reply" else None, publications)
@@ -64,6 +75,8 @@ def test_history_comes_once_in_order_and_whole_or_says_so(start, stream):
         cursor = merged.cursor
         offsets = [item.offset for item in merged.deliver]
         assert not (merged.gap and merged.deliver)
+        # A snapshot is given where nothing was known, or in place of what is missing; nowhere else.
+        assert not merged.snapshot or before is None or merged.gap
         if merged.resubscribe:
             assert (merged.deliver, cursor.position, merged.gap) == ((), before, False)
         elif before is None or merged.gap:

@@ -112,10 +112,12 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 TYPES = ["hello", "subscribe", "unsubscribe", "call", "ping", "pong", "bye", "subscribed", "unsubscribed"]
-TYPES += ["result", "error", "publications", "gap", "token", "disconnect", "presence", "answer", "done"]
+TYPES += ["result", "error", "publications", "gap", "snapshot", "token", "disconnect"]
+TYPES += ["presence", "answer", "done"]
 NAMES = ["id", "version", "instance", "token", "client", "channel", "position", "recent", "call_id", "name"]
 NAMES += ["params", "keep", "publications", "code", "message", "data", "fields", "positions", "retry_after"]
 NAMES += ["ask_id", "presence"]
+NAMES += ["snapshot", "recovered", "limit", "fetch_after"]
 MESSAGES = st.builds(
     lambda kind, fields: {**fields, "type": kind},
     st.sampled_from(TYPES),

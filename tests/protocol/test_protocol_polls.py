@@ -56,12 +56,14 @@ def test_bad_answers(case):
 
 
 def test_channel_answers():
-    news, nothing, gap, cut = (
+    news, nothing, gap, cut, state, mended = (
         parse_channel_answer(case["wire"]) for case in load("polls.json")["channel_answers"]
     )
     assert [item.offset for item in news.publications] == [18, 19]
     assert (news.recovered, gap.recovered) == (None, False)
     assert (nothing.more, cut.more) == (False, True)
+    assert (news.snapshot, state.snapshot, state.recovered) == (None, b'[{"id":5},{"id":6}]', None)
+    assert (mended.snapshot, mended.recovered) == (b"null", False)
 
 
 @each("polls.json", "bad_channel_answers")

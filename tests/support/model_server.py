@@ -26,6 +26,8 @@ class Log:
     name: str
     keep: str = "history"
     apart: bool = False
+    snapshot: bool = False
+    """Whether it has one: the text of the position it was taken at."""
     epochs: int = 1
     last: int = 0
     entries: list[Publication] = field(default_factory=list)
@@ -33,6 +35,10 @@ class Log:
     @property
     def position(self) -> Position:
         return Position(f"{self.name}-{self.epochs}", self.last)
+
+    @property
+    def state(self) -> bytes:
+        return f'"{self.position}"'.encode()
 
     def publish(self, cause: str | None = None) -> Position:
         self.last += 1
@@ -79,9 +85,12 @@ class ModelServer:
         return m.Result(call.id, call.call_id, str(self.replies[key]).encode(), {})
 
     def get(self, name: str, after: Position | None) -> ChannelAnswer:
-        """Answer to GET channels/NAME?after=…"""
+        """Answer to GET channels/NAME?after=…&snapshot=1"""
         log = self.logs[name]
         found = log.after(after) if after is not None else ((), False)
+        if log.snapshot and (found is None or after is None):
+            recovered = None if after is None else False
+            return ChannelAnswer(name, log.position, (), recovered, snapshot=log.state)
         if found is None:
             return ChannelAnswer(name, log.position, (), False)
         publications, more = found
@@ -99,6 +108,9 @@ class ModelSession:
         self.transport = transport
         self.client_id = ""
         self.followed: dict[str, Position] = {}
+        self.wants_state: set[str] = set()
+        self.making: dict[str, tuple[Position, bytes, bool]] = {}
+        """Snapshots on their way: the pinned position, the state, whether there is a gap."""
 
     def handle(self, command: m.Command) -> list[m.ServerMessage]:
         match command:
@@ -107,6 +119,7 @@ class ModelSession:
             case m.Subscribe():
                 return self._subscribe(command)
             case m.Unsubscribe(command_id, channel):
+                self.making.pop(channel, None)
                 if self.followed.pop(channel, None) is None:
                     return [m.ErrorReply(command_id, ErrorCode.NOT_SUBSCRIBED, "")]
                 return [m.Unsubscribed(command_id, channel)] if command_id else []
@@ -118,11 +131,18 @@ class ModelSession:
     def pushes(self) -> list[m.ServerMessage]:
         """What came after each position."""
         found: list[m.ServerMessage] = []
+        for name, (position, state, gap) in self.making.items():
+            self.followed[name] = position
+            found.append(m.SnapshotPush(name, position, state, False if gap else None))
+        self.making.clear()
         for name, position in self.followed.items():
             log = self.server.logs[name]
             if position == log.position:
                 continue
             page = log.after(position)
+            if page is None and log.snapshot and name in self.wants_state:
+                self.making[name] = (log.position, log.state, True)
+                continue
             if page is None:
                 self.followed[name] = log.position
                 found.append(m.GapPush(name, log.position))
@@ -155,6 +175,11 @@ class ModelSession:
         if name in self.followed:
             return [m.ErrorReply(command.id, ErrorCode.ALREADY_SUBSCRIBED, "")]
         start = command.position or log.position
+        wanted = command.snapshot and log.snapshot
+        if wanted:
+            self.wants_state.add(name)
+        if wanted and (command.position is None or log.after(start) is None):
+            return self._begin_with_state(command, log)
         if command.recent and log.keep == "history":
             start = replace(log.position, offset=log.last - min(command.recent, len(log.entries)))
         if log.apart:
@@ -174,3 +199,16 @@ class ModelSession:
         self.followed[name] = position
         recovered = None if command.position is None else True
         return [m.Subscribed(command.id, name, log.keep, position, recovered, publications, more)]
+
+    def _begin_with_state(self, command: m.Subscribe, log: Log) -> list[m.ServerMessage]:
+        gap = command.position is not None
+        limit = m.FollowLimit("shortpoll", 5.0, False) if log.apart else None
+        if limit is None:
+            self.followed[log.name] = log.position
+            self.making[log.name] = (log.position, log.state, gap)
+        if command.id is None:
+            return []
+        recovered = False if gap else None
+        return [
+            m.Subscribed(command.id, log.name, log.keep, log.position, recovered, limit=limit, snapshot=True)
+        ]

@@ -2,7 +2,7 @@
 
 from rtbridge.client.client import Client, connect
 from rtbridge.client.errors import CallError, ClientError, ConnectionStopped, FeedClosed, FeedError
-from rtbridge.client.feed import Feed, Gap, Item
+from rtbridge.client.feed import Feed, Gap, Item, Snapshot
 from rtbridge.client.switch import Status
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FeedError",
     "Gap",
     "Item",
+    "Snapshot",
     "Status",
     "connect",
 ]

@@ -87,6 +87,8 @@ class _Follower:
         apart, position = self._apart, self.channel.cursor.position
         self._asked = apart.http.loop.now()
         target = f"channels/{self.channel.name}?" + ("recent=0" if position is None else f"after={position}")
+        if self.channel.snapshot:
+            target += "&snapshot=1"
         headers = {"Accept": apart.codec.content_type}
         if self._wait:
             target += f"&wait={self._wait:g}"

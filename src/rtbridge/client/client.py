@@ -12,7 +12,6 @@ module is the bridge between it and the threads of the application.
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import secrets
@@ -22,10 +21,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from rtbridge.client import events as e
 from rtbridge.client.apart import Apart
+from rtbridge.client.callbacks import Callbacks
 from rtbridge.client.core import Core, PendingCall
 from rtbridge.client.errors import CallError, ClientError, ConnectionStopped, FeedClosed, FeedError, not_sent
 from rtbridge.client.eventstream import EventStreamLink
-from rtbridge.client.feed import INBOX, Feed, Gap, Item
+from rtbridge.client.feed import INBOX, Feed, Gap, Item, Snapshot
 from rtbridge.client.http import Http
 from rtbridge.client.ladder import RUNGS, Ladder
 from rtbridge.client.link import Link
@@ -41,7 +41,6 @@ from rtbridge.protocol.messages import Call
 from rtbridge.protocol.positions import Position
 from rtbridge.runtime import Loop, Mailbox, choose_loop
 
-logger = logging.getLogger("rtbridge")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -116,8 +115,10 @@ class Client:
         on_publication: Callable[[Item], object] | None = None,
         *,
         on_gap: Callable[[Gap], object] | None = None,
+        on_snapshot: Callable[[Snapshot], object] | None = None,
         position: str | None = None,
         recent: int | None = None,
+        snapshot: bool = False,
     ) -> Feed:
         """Follow a channel.
 
@@ -125,8 +126,11 @@ class Client:
             on_publication: called for each publication, in a thread (greenlet) of the feed's own, one at a time. Do
                 not iterate over the feed then. What it raises is logged.
             on_gap: called where something was lost, in the same thread.
+            on_snapshot: called for each snapshot, in the same thread; asks for them as `snapshot` does.
             position: follow from here, a `position` of an earlier item or feed; else from now on.
             recent: begin with so many of the newest. Not with `position`.
+            snapshot: begin with the channel's state, and get it anew where something was lost, if the channel
+                has such; else it is as without.
 
         Returns:
             The feed, at once; `feed.wait()` waits until the server has confirmed it.
@@ -147,9 +151,10 @@ class Client:
         )
         if self._feeds.setdefault(channel, feed) is not feed:
             raise ValueError(f"{channel} is followed already; one feed for each channel of a client")
-        self._loop.call_soon(self._follow, feed, start, recent)
-        if on_publication is not None or on_gap is not None:
-            self._loop.spawn(_call_back, feed, on_publication, on_gap)
+        callbacks = Callbacks(on_publication, on_gap, on_snapshot)
+        self._loop.call_soon(self._follow, feed, start, recent, snapshot or on_snapshot is not None)
+        if callbacks.any:
+            self._loop.spawn(callbacks.serve, feed)
         return feed
 
     def call(
@@ -268,6 +273,8 @@ class Client:
                 self._core.hold(feed.channel)
         elif isinstance(event, e.GapFound):
             feed.put_gap(event.position)
+        elif isinstance(event, e.SnapshotFound):
+            feed.put_snapshot(event.position, event.data, event.gap)
         elif isinstance(event, e.Confirmed):
             feed.confirm(event.position)
             self._apart.sync()
@@ -295,11 +302,11 @@ class Client:
             return EventStreamLink(owner, core, codec, timeout, self._http)
         return PollLink(transport, owner, core, codec, timeout, self._http)
 
-    def _follow(self, feed: Feed, position: Position | None, recent: int | None) -> None:
+    def _follow(self, feed: Feed, position: Position | None, recent: int | None, snapshot: bool) -> None:
         if self._stopped is not None:
             feed.finish(self._stopped)
             return
-        self._core.follow(feed.channel, position, recent)
+        self._core.follow(feed.channel, position, recent, snapshot)
         self._stir()
 
     def _unfollow(self, feed: Feed) -> None:
@@ -380,24 +387,6 @@ def connect(url: str, **options: object) -> Client:
 
 def _suits(status: Status, transport: str | None) -> bool:
     return status.state == "open" and transport in (None, status.transport)
-
-
-def _call_back(
-    feed: Feed, on_publication: Callable[[Item], object] | None, on_gap: Callable[[Gap], object] | None
-) -> None:
-    """Run the application's callbacks for one feed, in a thread or greenlet of its own."""
-    try:
-        for item in feed:
-            try:
-                if isinstance(item, Gap):
-                    if on_gap is not None:
-                        on_gap(item)
-                elif on_publication is not None:
-                    on_publication(item)
-            except Exception:
-                logger.exception("A callback of the feed of %s failed", feed.channel)
-    except ClientError as error:
-        logger.warning("The feed of %s ended: %s", feed.channel, error)
 
 
 def _agent() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import TypeAlias
 
 from rtbridge.client import events as e
 from rtbridge.client.errors import CallError, not_sent, outcome_unknown
@@ -22,6 +23,7 @@ from rtbridge.protocol.positions import Position
 
 WINDOW = 64
 """Calls that may wait for their replies on one connection; the server takes 256 commands."""
+_AboutChannel: TypeAlias = m.Subscribed | m.Publications | m.GapPush | m.SnapshotPush
 RETRY_AFTER = 5.0
 """Seconds before a refused subscription or call is tried again, where the server gave none."""
 
@@ -42,6 +44,7 @@ class Channel:
 
     Attributes:
         recent: how many of the newest to begin with, while there is no position.
+        snapshot: whether to be given the state first, and in place of gaps.
         held: its reader is behind; nothing is taken for it until `Core.release`.
         limit: how it has to be followed apart, as the newest answer said.
         not_before: the server refused it for now.
@@ -50,6 +53,7 @@ class Channel:
     name: str
     cursor: Cursor
     recent: int | None = None
+    snapshot: bool = False
     held: bool = False
     limit: m.FollowLimit | None = None
     not_before: float = 0.0
@@ -132,9 +136,11 @@ class Core:
 
     # -- what the application wants -----------------------------------------------------------------------
 
-    def follow(self, channel: str, position: Position | None, recent: int | None) -> None:
+    def follow(
+        self, channel: str, position: Position | None, recent: int | None, snapshot: bool = False
+    ) -> None:
         """Follow a channel, after `position` if there is one."""
-        self.channels[channel] = Channel(channel, Cursor(position), recent)
+        self.channels[channel] = Channel(channel, Cursor(position), recent, snapshot)
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no more."""
@@ -184,7 +190,9 @@ class Core:
             if standing is None or standing.state is State.ASKED:
                 commands.append(self._subscribe(conversation, channel))
             elif standing.state is State.ON:
-                commands.append(m.Subscribe(None, channel.name, channel.cursor.position))
+                commands.append(
+                    m.Subscribe(None, channel.name, channel.cursor.position, snapshot=channel.snapshot)
+                )
         return commands
 
     def changes(self, conversation: Conversation, now: float) -> list[m.Command]:
@@ -240,7 +248,7 @@ class Core:
         position = channel.cursor.position
         recent = channel.recent if position is None else None
         command_id = conversation.next_id()
-        command = m.Subscribe(command_id, channel.name, position, recent)
+        command = m.Subscribe(command_id, channel.name, position, recent, snapshot=channel.snapshot)
         conversation.asked[command_id] = command
         conversation.standing[channel.name] = Standing(channel, command_id)
         return command
@@ -250,7 +258,7 @@ class Core:
     def receive(self, conversation: Conversation, message: m.ServerMessage, now: float) -> list[e.Event]:
         """Take one message, as the conversation understands it; what follows from it."""
         match message:
-            case m.Publications() | m.GapPush():
+            case m.Publications() | m.GapPush() | m.SnapshotPush():
                 # Otherwise it is of a subscription that is no more.
                 pushed = conversation.pushed(self.channels.get(message.channel))
                 return self._merge(conversation, message) if pushed else []
@@ -267,7 +275,8 @@ class Core:
                 if not conversation.pushed(self.channels.get(message.channel)):
                     return []
                 del conversation.standing[message.channel]
-                return self.refuse(message.channel, m.ErrorReply(None, message.code, message.message), now)
+                error = m.ErrorReply(None, message.code, message.message, retry_after=message.retry_after)
+                return self.refuse(message.channel, error, now)
             case m.TokenPush():
                 if conversation.hello_as == self.client_id:
                     self.token = message.token
@@ -284,6 +293,9 @@ class Core:
         channel = self.channels.get(name)
         if channel is None or channel.held:
             return []
+        if answer.snapshot is not None:
+            push = m.SnapshotPush(name, answer.position, answer.snapshot, answer.recovered)
+            return self._merge(None, push)
         recovered = answer.recovered is not False if after is not None else None
         reply = m.Subscribed(
             1, name, channel.cursor.keep, answer.position, recovered, answer.publications, answer.more
@@ -339,9 +351,7 @@ class Core:
             return []
         return self._merge(conversation, message)
 
-    def _merge(
-        self, conversation: Conversation | None, message: m.Subscribed | m.Publications | m.GapPush
-    ) -> list[e.Event]:
+    def _merge(self, conversation: Conversation | None, message: _AboutChannel) -> list[e.Event]:
         channel = self.channels.get(message.channel)
         if channel is None:
             return []
@@ -353,7 +363,10 @@ class Core:
         merged = merge(channel.cursor, message)
         channel.cursor = merged.cursor
         found: list[e.Event] = []
-        if merged.gap:
+        if merged.snapshot and isinstance(message, m.SnapshotPush):
+            found.append(e.SnapshotFound(channel.name, message.position, message.data, merged.gap))
+            found.append(e.Confirmed(channel.name, message.position))
+        elif merged.gap:
             found.append(e.GapFound(channel.name, message.position))
         if merged.deliver:
             found.append(e.Delivered(channel.name, message.position.epoch, merged.deliver))

@@ -86,6 +86,16 @@ class GapFound:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotFound:
+    """The state of a channel as of `position`, canonical JSON; with `gap` in place of what is lost to us."""
+
+    channel: str
+    position: Position
+    data: bytes
+    gap: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FeedOver:
     """The server will not let us follow a channel; `code` is an error code."""
 
@@ -102,7 +112,9 @@ class CallOver:
     answer: bytes | CallError
 
 
-Event: TypeAlias = Greeted | Pinged | Over | Later | Confirmed | Delivered | GapFound | FeedOver | CallOver
+Event: TypeAlias = (
+    Greeted | Pinged | Over | Later | Confirmed | Delivered | GapFound | SnapshotFound | FeedOver | CallOver
+)
 
 
 def ending_of_close(code: int | None, message: str, retry_after: float | None = None) -> Ending:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rtbridge.client.errors import ClientError, FeedClosed
+from rtbridge.protocol import data as _data
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 from rtbridge.runtime import Loop
@@ -49,19 +50,37 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the channel as of `position`, in place of all that came before; what follows goes on from there.
+
+    Attributes:
+        data: what the channel's snapshot function returned.
+        gap: whether it makes up for publications that are lost to us.
+    """
+
+    channel: str
+    data: object
+    position: str
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _End:
     error: ClientError
 
 
 _Entry: TypeAlias = tuple[str, Publication]
+Taken: TypeAlias = Item | Gap | Snapshot
+"""What is taken from a feed."""
 
 
 class Feed:
     """The publications of one channel: iterate over it, or `get` them one by one; in one thread at a time.
 
-    Iterating blocks. It yields `Item`s in the order of the log, each once, and a `Gap` where something was lost. It
-    ends when the feed or the client is closed, and raises `FeedError` where the server ends the subscription, or
-    `ConnectionStopped` where it ends the session.
+    Iterating blocks. It yields `Item`s in the order of the log, each once, and a `Gap` where something was lost; or a
+    `Snapshot`, at first and in place of gaps, if that was asked for and the channel has one. It ends when the feed or
+    the client is closed, and raises `FeedError` where the server ends the subscription, or `ConnectionStopped` where it
+    ends the session.
     """
 
     def __init__(
@@ -113,7 +132,7 @@ class Feed:
             self._confirmed = str(answer)
         return self._confirmed
 
-    def get(self, timeout: float | None = None) -> Item | Gap:
+    def get(self, timeout: float | None = None) -> Taken:
         """The next item, waiting for it.
 
         Args:
@@ -141,10 +160,10 @@ class Feed:
         """Follow the channel no more. Items that arrived already can still be taken."""
         self._close()
 
-    def __iter__(self) -> Iterator[Item | Gap]:
+    def __iter__(self) -> Iterator[Taken]:
         return self
 
-    def __next__(self) -> Item | Gap:
+    def __next__(self) -> Taken:
         try:
             return self.get()
         except FeedClosed:
@@ -156,8 +175,8 @@ class Feed:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _opened(self, entry: object) -> Item | Gap:
-        if isinstance(entry, Gap):
+    def _opened(self, entry: object) -> Taken:
+        if isinstance(entry, Gap | Snapshot):
             self.position = entry.position
             return entry
         assert isinstance(entry, tuple)
@@ -175,6 +194,10 @@ class Feed:
     def put_gap(self, position: Position) -> None:
         """Something was lost."""
         self._add(Gap(self.channel, str(position)))
+
+    def put_snapshot(self, position: Position, data: bytes, gap: bool) -> None:
+        """The state, as canonical JSON."""
+        self._add(Snapshot(self.channel, _data.decode(data), str(position), gap))
 
     def confirm(self, position: Position) -> None:
         """The subscription stands."""
@@ -197,6 +220,6 @@ class Feed:
             self._held = False
         return self._held
 
-    def _add(self, entry: _Entry | Gap | _End) -> None:
+    def _add(self, entry: _Entry | Gap | Snapshot | _End) -> None:
         self._put += 1
         self._box.put(entry)

@@ -34,13 +34,16 @@ export function followApart(surroundings, session, channel, limit) {
         if (!limit.public && session.token) headers["Rtbridge-Token"] = session.token;
         let delay;
         try {
-            const path = `channels/${channel.name}?after=${channel.cursor.position}` + (short ? "" : "&wait=" + WAIT);
+            const { position } = channel.cursor;
+            const path = `channels/${channel.name}?` + (position ? "after=" + position : "recent=0")
+                + (channel.snapshot ? "&snapshot=1" : "") + (short ? "" : "&wait=" + WAIT);
             const response = await request(surroundings, path, { headers });
             const page = await read(response, codec);
             if (!wanted()) return;
             session.token = response.headers.get("Rtbridge-Token") ?? session.token;
             failures = 0;
-            const hole = session.merge(channel, { ...page, type: "publications" });
+            const type = "snapshot" in page ? "snapshot" : "publications";
+            const hole = session.merge(channel, { ...page, type, data: page.snapshot });
             const parked = !short && (page.publications.length || env.now() - began > 1000);
             delay = pause(env, hole || page.more || parked, every);
         } catch (error) {
@@ -50,5 +53,6 @@ export function followApart(surroundings, session, channel, limit) {
         }
         env.setTimeout(ask, delay);
     };
-    env.setTimeout(ask, short ? every * 1000 : 0);
+    // Without a position it is for a snapshot, which nobody should wait for.
+    env.setTimeout(ask, short && channel.cursor.position ? every * 1000 : 0);
 }

@@ -32,9 +32,13 @@ export interface Meta {
 export interface FeedEvents<T> {
     /** One publication. */
     publication: [data: T, meta: Meta];
-    /** Something was lost, and everything up to `position` is to be fetched anew. */
-    gap: [{ channel: string; position: string }];
-    /** The state of the channel as of `position`. */
+    /**
+     * Something was lost, and everything up to `position` is to be fetched anew: after `fetchAfter` seconds, where
+     * everybody has to do that now.
+     */
+    gap: [{ channel: string; position: string; fetchAfter?: number }];
+    /** The state of the channel as of `position`, at first and in place of each `gap`. Listen before you do anything else. */
+    snapshot: [data: any, about: { channel: string; position: string; gap: boolean }];
     /** The subscription stands; again after every reconnect. */
     subscribed: [{ channel: string; position: string; keep: "history" | "latest" | "volatile" }];
     error: [Problem & { channel: string }];

@@ -42,11 +42,11 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
      * @returns {Command}
      */
     const subscribe = channel => {
-        const { name, cursor: { position }, recent } = channel;
+        const { name, cursor: { position }, recent, snapshot } = channel;
         // Once confirmed, a poll repeats it without an id, and may be parked.
         const id = followed.get(channel) === "on" ? undefined : newId(channel);
         if (id) followed.set(channel, "asked");
-        return { type: "subscribe", id, channel: name, position, recent: position ? undefined : recent };
+        return { type: "subscribe", id, channel: name, position, recent: position ? undefined : recent, snapshot };
     };
 
     /** @param {Channel} channel */

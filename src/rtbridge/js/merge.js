@@ -20,21 +20,24 @@ export function split(position) {
 
 /**
  * @param {Cursor} cursor
- * @param {Message} message a `subscribed` reply, a `publications` push or a `gap` push
- * @returns {{cursor: Cursor, deliver: Publication[], gap: boolean, resubscribe: boolean}}
+ * @param {Message} message a `subscribed` reply, or a `publications`, `gap` or `snapshot` push
+ * @returns {{cursor: Cursor, deliver: Publication[], gap: boolean, resubscribe: boolean, snapshot: boolean}}
  */
-export function merge({ position: own, keep: oldKeep = "history" }, { type, position, publications = [], recovered, keep = oldKeep }) {
+export function merge({ position: own, keep: oldKeep = "history" }, { type, position, publications = [], recovered, snapshot, keep = oldKeep }) {
+    const state = type === "snapshot";
     /**
      * @param {string | undefined} cursor
      * @param {Publication[]} deliver
      */
-    const go = (cursor, deliver, gap = false, resubscribe = false) => ({ cursor: { keep, position: cursor }, deliver, gap, resubscribe });
+    const go = (cursor, deliver, gap = false, resubscribe = false, snapshot = false) =>
+        ({ cursor: { keep, position: cursor }, deliver, gap, resubscribe, snapshot });
     const [epoch, offset] = split(/** @type {string} */ (position));
     const [ownEpoch, ownOffset] = split(own ?? "");
     const known = epoch === ownEpoch;
 
-    if (type === "gap" || recovered === false) return known && ownOffset >= offset ? go(own, []) : go(position, [], true);
-    if (!own) return go(position, publications);
+    if (type === "subscribed" && snapshot) return go(own, []); // it follows
+    if (type === "gap" || recovered === false) return known && ownOffset >= offset ? go(own, []) : go(position, [], true, false, state);
+    if (!own) return go(position, publications, false, false, state);
     // Nothing is known to be missing between the two logs only where nothing can be.
     if (!known) return keep === "history" || keep === "private" ? go(own, [], false, true) : go(position, publications);
 

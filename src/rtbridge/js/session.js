@@ -81,13 +81,22 @@ export function makeSession(env, changed, followApart) {
          * @param {{recent?: number, position?: string}} [options]
          */
         subscribe(name, onPublication, { recent, position } = {}) {
-            const { on, emit } = makeEvents();
+            const { on: listen, emit } = makeEvents();
+            let state = false;
             const known = channels.get(name);
             /** @type {Channel} */
             const channel = known ?? { name, feeds: new Set(), cursor: { position }, recent };
             const feed = {
                 channel: name,
-                on,
+                /**
+                 * @param {string} type
+                 * @param {(...values: any[]) => void} listener
+                 */
+                on(type, listener) {
+                    // Who listens for snapshots wants them: nothing has been sent yet.
+                    if (type === "snapshot") channel.snapshot = state = true;
+                    return listen(type, listener);
+                },
                 emit,
                 /** Up to where publications were delivered; undefined until the first answer. */
                 get position() { return channel.cursor.position; },
@@ -95,7 +104,7 @@ export function makeSession(env, changed, followApart) {
                     if (channel.feeds.delete(feed) && !channel.feeds.size) drop(channel);
                 },
             };
-            if (onPublication) on("publication", onPublication);
+            if (onPublication) listen("publication", onPublication);
             if (ended) return feed;
             channel.feeds.add(feed);
             channels.set(name, channel);
@@ -103,7 +112,7 @@ export function makeSession(env, changed, followApart) {
             // The channel is followed already, from further on than was asked for: say so.
             if (known) queueMicrotask(() => {
                 const { position: now, keep } = channel.cursor;
-                if (position && now && position !== now) emit("gap", { channel: name, position: now });
+                if ((position || state) && now && position !== now) emit("gap", { channel: name, position: now });
                 if (keep) emit("subscribed", { channel: name, position: now, keep });
             });
             return feed;
@@ -152,19 +161,18 @@ export function makeSession(env, changed, followApart) {
         },
 
         /**
-         * A `subscribed` reply or a `publications` or `gap` push.
+         * A `subscribed` reply or a `publications`, `gap` or `snapshot` push.
          * @param {Channel} channel
          * @param {Message} message
          * @returns {boolean} whether to subscribe again, from the cursor
          */
         merge(channel, message) {
-            const { position = "", type, keep } = message;
+            const { position = "", type, keep, data: state, fetch_after: fetchAfter } = message;
             if (type === "subscribed") tell(channel, type, { position, keep });
-            const { cursor: next, deliver, gap, resubscribe } = merge(channel.cursor, message);
-            if (gap) {
-                channel.cursor = next;
-                tell(channel, "gap", { position });
-            }
+            const { cursor: next, deliver, gap, resubscribe, snapshot } = merge(channel.cursor, message);
+            if (gap || snapshot) channel.cursor = next;
+            if (snapshot) tell(channel, "snapshot", { position, gap }, state);
+            else if (gap) tell(channel, "gap", { position, ...(fetchAfter && { fetchAfter }) });
             for (const { offset, data, cause } of deliver) {
                 // Step by step, so that `feed.position` never names what a listener has not seen.
                 channel.cursor = { ...next, position: split(position)[0] + "." + offset };

@@ -75,6 +75,8 @@ export interface Message {
     more?: boolean;
     keep?: Keep;
     limit?: Limit;
+    /** In a `subscribed` reply: the snapshot follows. In the answer to a GET: the state itself. */
+    snapshot?: any;
     [field: string]: any;
 }
 
@@ -145,6 +147,8 @@ export interface Channel {
     feeds: Set<Feed>;
     cursor: Cursor;
     recent?: number | undefined;
+    /** Whether a feed listens for snapshots. */
+    snapshot?: boolean;
     /** The limit under which it is followed apart, if it is. */
     apart?: Limit | undefined;
 }

@@ -63,8 +63,12 @@ class Codec(Protocol):
         fragments: Sequence[bytes],
         recovered: bool | None = None,
         more: bool = False,
+        snapshot: bytes | None = None,
     ) -> bytes:
-        """The answer to a GET of one channel; only a `recovered` of False is written."""
+        """The answer to a GET of one channel; only a `recovered` of False is written.
+
+        `snapshot` is canonical JSON.
+        """
 
     def join_poll(self, messages: Sequence[bytes], interval: float | None = None) -> bytes:
         """The answer to a poll, of messages encoded already. `interval` is seconds."""
@@ -125,12 +129,14 @@ class JsonCodec:
         fragments: Sequence[bytes],
         recovered: bool | None = None,
         more: bool = False,
+        snapshot: bytes | None = None,
     ) -> bytes:
         """See `Codec`."""
-        return b'{"channel":%b,"position":"%b"%b,"publications":[%b]%b}' % (
+        return b'{"channel":%b,"position":"%b"%b%b,"publications":[%b]%b}' % (
             _dumps(channel),
             str(position).encode(),
             b',"recovered":false' if recovered is False else b"",
+            b"" if snapshot is None else b',"snapshot":' + snapshot,
             b",".join(fragments),
             b',"more":true' if more else b"",
         )

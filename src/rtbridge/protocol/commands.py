@@ -49,7 +49,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Asks for what comes after `position` (None: from now on), after the `recent` newest publications."""
+    """Asks for what comes after `position` (None: from now on), after the `recent` newest publications.
+
+    With `snapshot`, who has no position, or one that is behind a gap, is given the channel's state first, where
+    the channel has such.
+    """
 
     id: int | None
     channel: str
@@ -57,6 +61,7 @@ class Subscribe:
     recent: int | None = None
     presence: dict[str, object] | None = None
     """What this tab tells of itself to who follows the channel's presence; None: nothing but that it is there."""
+    snapshot: bool = False
 
     def to_wire(self) -> dict[str, object]:
         """The command as a map of plain values."""
@@ -67,6 +72,7 @@ class Subscribe:
             position=None if self.position is None else str(self.position),
             recent=self.recent,
             presence=self.presence,
+            snapshot=self.snapshot or None,
         )
 
 
@@ -211,6 +217,7 @@ def _subscribe(fields: Fields) -> Command:
         fields.optional("position", _fields.position),
         fields.optional("recent", _fields.count),
         fields.optional("presence", _fields.mapping),
+        fields.optional("snapshot", _fields.boolean) or False,
     )
 
 

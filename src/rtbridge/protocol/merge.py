@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtbridge.protocol.messages import GapPush, Publications, Subscribed
+from rtbridge.protocol.messages import GapPush, Publications, SnapshotPush, Subscribed
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 
@@ -37,28 +37,36 @@ class Merged:
         cursor: the cursor from now on.
         gap: tell the application that something is missing before what comes next.
         resubscribe: nothing could be delivered; subscribe again from the cursor.
+        snapshot: give the application the message's snapshot, in place of all that came before; with `gap`
+            it makes up for what is missing.
     """
 
     deliver: tuple[Publication, ...]
     cursor: Cursor
     gap: bool = False
     resubscribe: bool = False
+    snapshot: bool = False
 
 
-def merge(cursor: Cursor, message: Subscribed | Publications | GapPush) -> Merged:
+def merge(cursor: Cursor, message: Subscribed | Publications | GapPush | SnapshotPush) -> Merged:
     """Merge one message about a channel into the cursor that the client has for it."""
     if isinstance(message, Subscribed):
         cursor = Cursor(cursor.position, message.keep)
+        if message.snapshot:
+            return Merged((), cursor)
     here, there = cursor.position, message.position
-    if isinstance(message, GapPush) or (isinstance(message, Subscribed) and message.recovered is False):
+    is_snapshot = isinstance(message, SnapshotPush)
+    if isinstance(message, GapPush) or (not isinstance(message, Publications) and message.recovered is False):
         if here is not None and here.epoch == there.epoch and here.offset >= there.offset:
             return Merged((), cursor)  # another connection was faster, and bridged it
-        return Merged((), Cursor(there, cursor.keep), gap=True)
+        return Merged((), Cursor(there, cursor.keep), gap=True, snapshot=is_snapshot)
+    # Who has a cursor already needs no snapshot: from there on every publication is to be had.
+    publications = () if isinstance(message, SnapshotPush) else message.publications
     if here is None:
-        return Merged(message.publications, Cursor(there, cursor.keep))
+        return Merged(publications, Cursor(there, cursor.keep), snapshot=is_snapshot)
     if here.epoch != there.epoch:
-        return _other_log(cursor, there, message.publications)
-    return _same_log(cursor, here, there, message.publications)
+        return _other_log(cursor, there, publications)
+    return _same_log(cursor, here, there, publications)
 
 
 def _other_log(cursor: Cursor, there: Position, publications: tuple[Publication, ...]) -> Merged:

@@ -42,6 +42,7 @@ from rtbridge.protocol.replies import (
     Reply,
     Result,
     ServerMessage,
+    SnapshotPush,
     Subscribed,
     TokenPush,
     Unsubscribed,
@@ -72,6 +73,7 @@ __all__ = [
     "Result",
     "ServerMessage",
     "SetPresence",
+    "SnapshotPush",
     "Subscribe",
     "Subscribed",
     "TokenPush",
@@ -79,6 +81,7 @@ __all__ = [
     "Unsubscribed",
     "UnsubscribedPush",
     "parse_command",
+    "parse_data",
     "parse_error_fields",
     "parse_publications",
     "parse_server_message",
@@ -115,12 +118,13 @@ def parse_error_fields(value: object) -> tuple[tuple[str, str], ...]:
 def _publication(fields: Fields) -> Publication:
     return Publication(
         fields.required("offset", _fields.command_id),
-        fields.required("data", _canonical),
+        fields.required("data", parse_data),
         fields.optional("cause", _fields.text),
     )
 
 
-def _canonical(value: object) -> bytes:
+def parse_data(value: object) -> bytes:
+    """Decoded data, canonical again; ValueError when it cannot be."""
     try:
         return _data.encode_wire(value, None, _data.MAX_DEPTH)
     except DataError as error:
@@ -153,6 +157,8 @@ def _subscribed(fields: Fields) -> ServerMessage:
         publications=fields.required("publications", parse_publications),
         more=fields.optional("more", _fields.boolean) or False,
         limit=fields.optional("limit", _limit),
+        snapshot=fields.optional("snapshot", _fields.boolean) or False,
+        fetch_after=fields.optional("fetch_after", _fields.number),
     )
 
 
@@ -170,7 +176,10 @@ def _unsubscribed(fields: Fields) -> ServerMessage:
     if "id" in fields:
         return Unsubscribed(fields.required("id", _fields.command_id), channel)
     return UnsubscribedPush(
-        channel, fields.required("code", _fields.integer), fields.required("message", _fields.text)
+        channel,
+        fields.required("code", _fields.integer),
+        fields.required("message", _fields.text),
+        fields.optional("retry_after", _fields.number),
     )
 
 
@@ -178,7 +187,7 @@ def _result(fields: Fields) -> ServerMessage:
     return Result(
         id=fields.required("id", _fields.command_id),
         call_id=fields.required("call_id", _fields.text),
-        data=fields.required("data", _canonical),
+        data=fields.required("data", parse_data),
         positions=fields.required("positions", _positions),
     )
 
@@ -204,7 +213,7 @@ def _error(fields: Fields) -> ServerMessage:
         message=fields.required("message", _fields.text),
         fields=fields.optional("fields", parse_error_fields) or (),
         retry_after=fields.optional("retry_after", _fields.number),
-        data=fields.optional("data", _canonical),
+        data=fields.optional("data", parse_data),
     )
 
 
@@ -218,7 +227,20 @@ def _publications(fields: Fields) -> ServerMessage:
 
 
 def _gap(fields: Fields) -> ServerMessage:
-    return GapPush(fields.required("channel", _fields.channel), fields.required("position", _fields.position))
+    return GapPush(
+        fields.required("channel", _fields.channel),
+        fields.required("position", _fields.position),
+        fields.optional("fetch_after", _fields.number),
+    )
+
+
+def _snapshot(fields: Fields) -> ServerMessage:
+    return SnapshotPush(
+        fields.required("channel", _fields.channel),
+        fields.required("position", _fields.position),
+        fields.required("data", parse_data),
+        fields.optional("recovered", _fields.boolean),
+    )
 
 
 def _token(fields: Fields) -> ServerMessage:
@@ -248,6 +270,7 @@ _PARSERS = MappingProxyType(
         "error": _error,
         "publications": _publications,
         "gap": _gap,
+        "snapshot": _snapshot,
         "token": _token,
         "ping": _ping,
         "disconnect": _disconnect,

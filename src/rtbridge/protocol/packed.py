@@ -92,11 +92,13 @@ class MsgpackCodec:
         fragments: Sequence[bytes],
         recovered: bool | None = None,
         more: bool = False,
+        snapshot: bytes | None = None,
     ) -> bytes:
         """See `Codec`."""
         return _map(
             *(b"\xa7channel", _pack(channel), b"\xa8position", _pack(str(position))),
             *((b"\xa9recovered", b"\xc2") if recovered is False else ()),
+            *(() if snapshot is None else (b"\xa8snapshot", _pack(_data.decode(snapshot)))),
             *(b"\xacpublications", _array(fragments)),
             *((b"\xa4more", b"\xc3") if more else ()),
         )

@@ -14,6 +14,7 @@ from rtbridge.protocol.fields import Fields
 from rtbridge.protocol.messages import (
     ErrorReply,
     ServerMessage,
+    parse_data,
     parse_error_fields,
     parse_publications,
     parse_server_message,
@@ -50,13 +51,17 @@ class PollAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ChannelAnswer:
-    """The answer to a GET of one channel; `recovered` is False for a gap, else None."""
+    """The answer to a GET of one channel; `recovered` is False for a gap, else None.
+
+    `snapshot` is the channel's state as of `position`, canonical JSON; then there are no publications.
+    """
 
     channel: str
     position: Position
     publications: tuple[Publication, ...]
     recovered: bool | None = None
     more: bool = False
+    snapshot: bytes | None = None
 
 
 def parse_poll_request(obj: object) -> PollRequest:
@@ -87,6 +92,7 @@ def parse_channel_answer(obj: object) -> ChannelAnswer:
         fields.required("publications", parse_publications),
         fields.optional("recovered", _fields.boolean),
         fields.optional("more", _fields.boolean) or False,
+        fields.optional("snapshot", parse_data),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from rtbridge.protocol import data as _data
 from rtbridge.protocol.codes import disconnect_reason, error_reason
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
@@ -83,6 +84,9 @@ class Subscribed:
         recovered: None where no position was sent; False for a gap.
         more: cut for size.
         limit: where nothing will be pushed for this channel.
+        snapshot: a `SnapshotPush` follows, and until then the client's cursor stays where it is. With a limit:
+            it is to be had by GET.
+        fetch_after: with a gap, seconds to wait before fetching state anew.
     """
 
     id: int
@@ -93,6 +97,8 @@ class Subscribed:
     publications: tuple[Publication, ...] = ()
     more: bool = False
     limit: FollowLimit | None = None
+    snapshot: bool = False
+    fetch_after: float | None = None
 
     def to_wire(self) -> dict[str, object]:
         """The message as a map."""
@@ -110,6 +116,10 @@ class Subscribed:
             wire["more"] = True
         if self.limit is not None:
             wire["limit"] = self.limit.to_wire()
+        if self.snapshot:
+            wire["snapshot"] = True
+        if self.fetch_after is not None:
+            wire["fetch_after"] = self.fetch_after
         return wire
 
 
@@ -238,23 +248,63 @@ class Publications:
 
 @dataclass(frozen=True, slots=True)
 class GapPush:
-    """Between the client's cursor and `position` something was lost to this client."""
+    """Between the client's cursor and `position` something was lost to this client.
+
+    Attributes:
+        fetch_after: seconds to wait before fetching state anew, where everybody has to do that now.
+    """
 
     channel: str
     position: Position
+    fetch_after: float | None = None
 
     def to_wire(self) -> dict[str, object]:
         """The message as a map."""
-        return {"type": "gap", "channel": self.channel, "position": str(self.position)}
+        wire: dict[str, object] = {"type": "gap", "channel": self.channel, "position": str(self.position)}
+        if self.fetch_after is not None:
+            wire["fetch_after"] = self.fetch_after
+        return wire
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPush:
+    """The state of a channel, with everything up to `position` in it, and perhaps some of what comes next.
+
+    Attributes:
+        data: the state, canonical JSON.
+        recovered: False where it stands in for what was lost to this client; else None.
+    """
+
+    channel: str
+    position: Position
+    data: bytes
+    recovered: bool | None = None
+
+    def to_wire(self) -> dict[str, object]:
+        """The message as a map."""
+        wire: dict[str, object] = {
+            "type": "snapshot",
+            "channel": self.channel,
+            "position": str(self.position),
+        }
+        if self.recovered is not None:
+            wire["recovered"] = self.recovered
+        wire["data"] = Canonical(self.data)
+        return wire
+
+    def value(self) -> object:
+        """The data as a Python value, tagged bytes as `bytes`."""
+        return _data.decode(self.data)
 
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribedPush:
-    """The server ended the subscription; `code` is an `ErrorCode`."""
+    """The server ended the subscription; `code` is an `ErrorCode`, `retry_after` is seconds."""
 
     channel: str
     code: int
     message: str
+    retry_after: float | None = None
 
     @property
     def reason(self) -> str:
@@ -263,13 +313,16 @@ class UnsubscribedPush:
 
     def to_wire(self) -> dict[str, object]:
         """The message as a map."""
-        return {
+        wire: dict[str, object] = {
             "type": "unsubscribed",
             "channel": self.channel,
             "code": int(self.code),
             "reason": self.reason,
             "message": self.message,
         }
+        if self.retry_after is not None:
+            wire["retry_after"] = self.retry_after
+        return wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,5 +373,7 @@ class DisconnectPush:
 
 
 Reply: TypeAlias = HelloReply | Subscribed | Unsubscribed | Result | Done | PongReply | ErrorReply
-Push: TypeAlias = Publications | GapPush | UnsubscribedPush | TokenPush | PingPush | DisconnectPush
+Push: TypeAlias = (
+    Publications | GapPush | SnapshotPush | UnsubscribedPush | TokenPush | PingPush | DisconnectPush
+)
 ServerMessage: TypeAlias = Reply | Push

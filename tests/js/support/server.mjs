@@ -160,11 +160,15 @@ export class Server {
         const page = () => {
             const { recovered, ...rest } = after ? this.read(name, after)
                 : { position: this.position(name), publications: channel.log.slice(-Number(options.get("recent") ?? 20)) };
+            if (options.get("snapshot") && channel.snapshot && (!after || recovered === false)) {
+                const snapshot = channel.snapshot();
+                return { channel: name, position: rest.position, snapshot, publications: [], ...(after && { recovered }) };
+            }
             return { channel: name, ...rest, ...(recovered === false && { recovered }) };
         };
         const extra = !channel.public && { "Rtbridge-Token": headers["Rtbridge-Token"] ?? "token-c0-0" };
         const now = page();
-        if (!options.get("wait") || now.publications.length || now.recovered === false) return answer(200, now, extra);
+        if (!options.get("wait") || "snapshot" in now || now.publications.length || now.recovered === false) return answer(200, now, extra);
         const done = () => {
             this.connections.delete(parked);
             this.clock.clearTimeout(timer);
@@ -270,7 +274,7 @@ class Connection {
         else if (type === "bye") server.byes = (server.byes ?? 0) + 1;
     }
 
-    subscribe({ id, channel: name, position, recent }, fail) {
+    subscribe({ id, channel: name, position, recent, snapshot }, fail) {
         const { server } = this;
         const channel = server.channels.get(name);
         if (!channel) {
@@ -281,14 +285,32 @@ class Connection {
         const limit = channel.limit && server.offers.indexOf(this.kind) < server.offers.indexOf(channel.limit.transport) ? channel.limit : undefined;
         const page = position ? server.read(name, position)
             : { position: server.position(name), publications: recent ? channel.log.slice(-recent) : [] };
-        if (!limit) this.cursors.set(name, page.position);
+        const state = snapshot && channel.snapshot && (!position || page.recovered === false);
+        if (state) {
+            page.publications = [];
+            page.snapshot = true;
+        } else if (!limit) this.cursors.set(name, page.position);
+        if (state && !id) return this.snapshot(channel, page);
         if (id) this.write({ type: "subscribed", id, channel: name, keep: channel.keep, ...page, ...(limit && { limit }) });
         else if (page.recovered === false) this.write({ type: "gap", channel: name, position: page.position });
         else if (page.publications.length) {
             const { recovered, ...rest } = page;
             this.write({ type: "publications", channel: name, ...rest });
         }
+        if (state && !limit) this.snapshot(channel, page);
         if (page.more && !this.polled) this.pump(name);
+    }
+
+    /** Pin the position, then the data; it takes a moment, in which more may be published. */
+    snapshot(channel, { position, recovered }) {
+        const data = channel.snapshot();
+        const push = () => {
+            this.cursors.set(channel.name, position);
+            this.write({ type: "snapshot", channel: channel.name, position, data, ...(recovered === false && { recovered }) });
+            this.pump(channel.name);
+        };
+        if (this.polled) push();
+        else this.server.clock.setTimeout(() => this.open && push(), 50);
     }
 
     /** There is something new in a channel. */

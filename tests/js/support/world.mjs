@@ -57,6 +57,7 @@ export function follow(rt, channel, options) {
     const seen = [];
     const events = [];
     const feed = rt.subscribe(channel, data => seen.push(data), options);
+    if (options?.snapshots) feed.on("snapshot", (data, about) => seen.push({ snapshot: data, gap: about.gap }));
     for (const type of ["gap", "subscribed", "error", "end"]) feed.on(type, value => events.push([type, value]));
     return { feed, seen, events, happened: type => events.filter(([t]) => t === type).map(([, value]) => value) };
 }
