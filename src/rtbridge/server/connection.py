@@ -22,6 +22,9 @@ from rtbridge.transports.carrier import safely
 _READ = 65_536  # bytes of one recv
 _PIPELINED = 16_384  # bytes that are read ahead of an answer
 _MAX_HEAD = 65_536  # bytes within which a head must end, or else pywsgi decides
+_FIRST_WORD = (
+    0.5  # seconds in which a client that has just connected must begin its request when the server stops
+)
 _GOODBYE = 1.0  # seconds the client has to close after our last word
 
 
@@ -78,6 +81,10 @@ class State(IntEnum):
 class Connection:
     """In the turn only.
 
+    Args:
+        received: what was read of it already.
+        served: whether it had an answer before.
+
     Attributes:
         deadline: when it is given up unless something happens, by the loop's clock.
         exchange: what answers the request that is under way.
@@ -86,11 +93,11 @@ class Connection:
     """
 
     __slots__ = (
-        "_ended", "_house", "_looping", "_needed", "_received", "_searched", "_unsent", "_watch", "deadline",
+        "_ended", "_house", "_looping", "_needed", "_received", "_searched", "_served", "_unsent", "_watch", "deadline",
         "exchange", "sock", "state",
     )  # fmt: skip
 
-    def __init__(self, house: House, sock: socket.socket, received: bytes = b"") -> None:
+    def __init__(self, house: House, sock: socket.socket, received: bytes, served: bool) -> None:
         self._house = house
         self.sock = sock
         self._received = received
@@ -98,6 +105,7 @@ class Connection:
         self._needed = 0  # bytes that the request is known to have
         self._unsent = b""
         self._ended = False  # the client sends nothing any more
+        self._served = served
         self._looping = False
         self.exchange: Exchange | None = None
         self.state = State.READING
@@ -105,10 +113,14 @@ class Connection:
         self._watch: Watch = house.loop.watch(sock, self._on_ready)
         self._watch.want(read=True, write=False)
 
-    @property
-    def idle(self) -> bool:
-        """Between two requests."""
-        return self.state is State.READING and not self._received and not self._unsent
+    def no_more(self) -> None:
+        """The server stops: close if it is between two requests. A client that has just come is heard first."""
+        if self.state is not State.READING or self._received or self._unsent:
+            return
+        if self._served:
+            self.close()
+        else:
+            self.deadline = self._house.loop.now() + _FIRST_WORD
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -194,6 +206,7 @@ class Connection:
         """The first `size` bytes received are a request that will be answered."""
         self._received = self._received[size:]
         self._searched = self._needed = 0
+        self._served = True
         self.state = State.BUSY
         self.deadline = math.inf
 

@@ -42,14 +42,13 @@ class Reactor:
     def __len__(self) -> int:
         return len(self._connections)
 
-    def add(self, sock: socket.socket, received: bytes = b"") -> None:
+    def add(self, sock: socket.socket, received: bytes = b"", *, served: bool = False) -> None:
         """Take a connection: a new one, or one that the site has answered."""
-        connection = Connection(self, sock, received)
+        connection = Connection(self, sock, received, served)
         self._connections.add(connection)
-        if received:
-            connection.go_on()
-        elif self.closing:
-            connection.close()
+        connection.go_on()
+        if self.closing:
+            connection.no_more()
 
     def hurry(self) -> None:
         """Answer every poll that waits, with what there is."""
@@ -63,8 +62,7 @@ class Reactor:
         self.closing = True
         self.hurry()
         for connection in list(self._connections):
-            if connection.idle:
-                connection.close()
+            connection.no_more()
 
     # -- for connections ----------------------------------------------------------------------------------
 

@@ -115,10 +115,11 @@ def serve_on(
     loop: Loop = gevent.spawn(_loop_of, middleware).get()
     limits = Limits() if middleware is None else middleware.bridge.limits
     ours = gevent_socket(listener.family, listener.type, fileno=os.dup(listener.fileno()))
-    site = Site(ours, app, loop, lambda sock, received: reactor.add(sock, received))
+    site = Site(ours, app, loop)
     mount = None if middleware is None else Mount(middleware, loop, site.get_environ())
     with loop.turn():
         reactor = Reactor(loop, limits, site.carry, mount)
+    site.accept = reactor.add
     told = Event()
     site.start()
     if on_ready is not None:

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from http.client import HTTPException
-from typing import Any
+from typing import Any, Protocol
 
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.socket import socket as GeventSocket
@@ -23,7 +23,11 @@ from rtbridge.wsgi.sockets import DETACH
 _log = logging.getLogger("rtbridge")
 _BUFFER = 8_192  # bytes read at once, as by a socket's own file
 
-Accept = Callable[[socket.socket, bytes], object]
+
+class Accept(Protocol):
+    """Takes a connection, in the turn."""
+
+    def __call__(self, sock: socket.socket, received: bytes = b"", *, served: bool = False) -> object: ...
 
 
 # Their type stubs leave out what is overridden and called here.
@@ -36,15 +40,20 @@ class Site(_Server):  # type: ignore[misc]
 
     Args:
         listener: a gevent socket that listens.
-        accept: takes a new connection, and one whose request was answered. In the turn.
+
+    Attributes:
+        accept: takes a new connection, and one whose request was answered; to be set before it starts.
+        ending: whether a response is the last one of its connection.
+        under_way: requests that are being answered.
     """
 
-    def __init__(self, listener: Any, app: Callable[..., Any], loop: Loop, accept: Accept) -> None:
+    accept: Accept
+
+    def __init__(self, listener: Any, app: Callable[..., Any], loop: Loop) -> None:
         super().__init__(listener, app, log=None, error_log=_log, handler_class=_Handler)
         self.ending = False
         self.under_way = 0
         self._turn_loop = loop
-        self._take = accept
 
     # pywsgi's own way to accept, without a greenlet for each connection. In gevent's hub.
 
@@ -56,7 +65,7 @@ class Site(_Server):  # type: ignore[misc]
         return _plain(descriptor), address
 
     def do_handle(self, *args: Any) -> None:
-        self._turn_loop.call_soon(self._take, args[0], b"")
+        self._turn_loop.call_soon(self.accept, args[0])
 
     # For the reactor, in the turn.
 
@@ -83,7 +92,7 @@ class Site(_Server):  # type: ignore[misc]
         """The answer has left: the connection is the reactor's again."""
         sock = _plain(descriptor)
         with self._turn_loop.turn():
-            self._take(sock, received)
+            self.accept(sock, received, served=True)
 
 
 def _plain(descriptor: int) -> socket.socket:
