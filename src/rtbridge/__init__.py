@@ -13,8 +13,12 @@ from rtbridge.bus.contract import History, Keep
 from rtbridge.config import Limits
 from rtbridge.contract.context import Context
 from rtbridge.errors import (
+    AskError,
+    AskFailed,
+    AskTimeout,
     BusError,
     BusUnavailable,
+    ClientGone,
     ConfigError,
     DataError,
     DeclarationError,
@@ -26,10 +30,14 @@ from rtbridge.wsgi import RealtimeMiddleware
 
 __version__ = "0.1.0"
 __all__ = [
+    "AskError",
+    "AskFailed",
+    "AskTimeout",
     "Bridge",
     "BusError",
     "BusUnavailable",
     "Channel",
+    "ClientGone",
     "ConfigError",
     "Context",
     "DataError",

@@ -75,6 +75,16 @@ class Limits:
     call_lease: float = 30.0
     """Seconds without a sign of life after which a running call's worker counts as dead."""
 
+    # People: what the server says to clients and users.
+    mailbox_size: int = 1_000
+    """Letters kept for clients that are away, in each of the 16 mailboxes that everybody shares."""
+    mailbox_ttl: float = 3_600.0
+    """Seconds a letter is kept for a client that is away."""
+    member_ttl: float = 86_400.0
+    """Seconds that a client or user whom the server put into a channel may follow it, since it last came."""
+    ask_taken: float = 6.0
+    """Seconds within which a client that is asked something must have been reached, else it counts as gone."""
+
     # The bus and the tails.
     position_ttl: float = 2_592_000.0
     """Seconds (30 days) that a channel's epoch and counter outlive its last use."""

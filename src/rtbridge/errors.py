@@ -33,6 +33,26 @@ class BusUnavailable(BusError):
     """The bus is out of reach. What was to be published was *not* confirmed; try again with the same key."""
 
 
+class AskError(RtbridgeError):
+    """A client that was asked something did not answer."""
+
+
+class ClientGone(AskError):
+    """It was not reached: it is not connected, and does not poll."""
+
+
+class AskTimeout(AskError, TimeoutError):
+    """It was reached and did not answer in time; it may still act on it."""
+
+
+class AskFailed(AskError):
+    """It answered with an error; `code` is an error code of the protocol page."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Refused(RtbridgeError):
     """Raise it in a call or an authorize function to say no; `message` and `data` reach the client.
 

@@ -14,7 +14,7 @@ from rtbridge.errors import DeclarationError, ProtocolError
 from rtbridge.protocol.channels import check_channel
 
 SEGMENTS = st.text(string.ascii_letters + string.digits + "_.~-", min_size=1, max_size=12).filter(
-    lambda s: s not in (".", "..")
+    lambda s: s not in (".", "..") and s[0] != "~"
 )
 VALUES = {
     "str": SEGMENTS,

@@ -44,7 +44,9 @@ UPGRADE = (
 
 def snippet(language: str, word: str) -> str:
     """The page's snippet in a language that has a word in it."""
-    return next(f.text for f in fences(PAGE.read_text(), "proxies.md") if f.language == language and word in f.text)
+    return next(
+        f.text for f in fences(PAGE.read_text(), "proxies.md") if f.language == language and word in f.text
+    )
 
 
 @contextmanager
@@ -52,7 +54,10 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
     """A server that listens on `port`, ended at the end."""
     log = folder / f"{Path(command[0]).name}.log"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RTBRIDGE_")}
-    with log.open("w") as out, subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out) as server:
+    with (
+        log.open("w") as out,
+        subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out) as server,
+    ):
         try:
             deadline = time.monotonic() + 30
             with socket.socket() as probe:
@@ -106,7 +111,9 @@ def ask(port: int, path: str, data: bytes | None = None, **headers: str) -> tupl
 
 
 @pytest.mark.parametrize("proxy", [nginx, haproxy])
-def test_streams_sockets_and_origins_come_through(proxy: Callable[..., list[str]], behind: Callable[..., int]) -> None:
+def test_streams_sockets_and_origins_come_through(
+    proxy: Callable[..., list[str]], behind: Callable[..., int]
+) -> None:
     port = behind(proxy, snippet(proxy.__name__, "8080"))
     page = {"Origin": f"http://127.0.0.1:{port}"}
 

@@ -73,7 +73,17 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if wheel := os.environ.get("RTBRIDGE_WHEEL"):
         shutil.copy(wheel, folder)
     else:
-        pip_wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
+        pip_wheel = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            folder,
+            ROOT,
+        ]
         subprocess.run(pip_wheel, check=True, timeout=100)
     (wheel_file,) = folder.glob("*.whl")
     (folder / "constraint.txt").write_text(f"rtbridge=={wheel_file.name.split('-')[1]}\n")

@@ -42,8 +42,12 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal.close()
 
 
-@pytest.mark.parametrize("command", ["flask run --port {port}", "rtbridge serve app:app --bind 127.0.0.1:{port}"])
-def test_a_note_added_in_one_window_is_in_the_other(browser: Browser, terminal: Terminal, command: str) -> None:
+@pytest.mark.parametrize(
+    "command", ["flask run --port {port}", "rtbridge serve app:app --bind 127.0.0.1:{port}"]
+)
+def test_a_note_added_in_one_window_is_in_the_other(
+    browser: Browser, terminal: Terminal, command: str
+) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     terminal.start("server", command.format(port=port), port)
@@ -61,6 +65,8 @@ def test_a_note_added_in_one_window_is_in_the_other(browser: Browser, terminal: 
     # The memory of the new process is empty. Its first note has an id that the pages have seen already.
     terminal.start("server", command.format(port=port), port)
     for text in ("first", "second"):
-        urllib.request.urlopen(url + "notes", urllib.parse.urlencode({"text": text}).encode(), timeout=10).close()
+        urllib.request.urlopen(
+            url + "notes", urllib.parse.urlencode({"text": text}).encode(), timeout=10
+        ).close()
     for page in (one, two):
         expect(page.locator("#list li").first).to_have_text("second", timeout=30_000)

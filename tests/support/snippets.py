@@ -1,10 +1,10 @@
 """Read the fenced snippets of a Markdown page, and what the comments before them say about testing them.
 
-    <!-- test: name -->          from here on a new scenario: a new empty folder, a new terminal
-    <!-- file: shop/app.py -->   the fence below is this file (a `diff` fence changes it)
-    <!-- background: web -->     the commands below run on until the scenario ends or `web` is started again
-    <!-- check-only: reason -->  the fence below is checked for syntax but not run
-    <!-- no-test: reason -->     the fence below is not looked at
+<!-- test: name -->          from here on a new scenario: a new empty folder, a new terminal
+<!-- file: shop/app.py -->   the fence below is this file (a `diff` fence changes it)
+<!-- background: web -->     the commands below run on until the scenario ends or `web` is started again
+<!-- check-only: reason -->  the fence below is checked for syntax but not run
+<!-- no-test: reason -->     the fence below is not looked at
 """
 
 from __future__ import annotations

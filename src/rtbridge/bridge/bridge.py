@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from rtbridge.bridge.channel import Channel, Published
+from rtbridge.bridge.people import People
 from rtbridge.bus.contract import Bus
 from rtbridge.bus.guard import ServingGuard, lock_path
 from rtbridge.bus.memory import MemoryBus
@@ -49,7 +50,7 @@ Authenticate = TypeVar("Authenticate", bound=Callable[[Mapping[str, Any]], objec
 _log = logging.getLogger("rtbridge")
 
 
-class Bridge:
+class Bridge(People):
     """Channels, calls and the bus behind them; one for an application.
 
     Args:
@@ -248,6 +249,11 @@ class Bridge:
         return self._bus.position(name)
 
     @property
+    def bus(self) -> Bus:
+        """What is behind it all."""
+        return self._bus
+
+    @property
     def _guard(self) -> ServingGuard:
         if self._guard_made is None:
             self._guard_made = ServingGuard(self._lock_file or lock_path(self._lock_key))
@@ -255,8 +261,7 @@ class Bridge:
 
     def _warn_if_served_elsewhere(self) -> None:
         """memory:// lives in one process: what is published in another reaches nobody, and that must be heard."""
-        serves = self._services is not None and self._services_pid == os.getpid()
-        if serves or self._warned_elsewhere or self._bus.blocking:
+        if self.serving is not None or self._warned_elsewhere or self._bus.blocking:
             return
         holder = self._guard.holder()
         if holder is not None and holder != os.getpid():
@@ -310,6 +315,11 @@ class Bridge:
                 self._services_pid = os.getpid()
             return self._services
 
+    @property
+    def serving(self) -> Services | None:
+        """The machinery of this process, if it serves."""
+        return self._services if self._services_pid == os.getpid() else None
+
     def drain(self, window: float | None = None) -> None:
         """Tell every socket and stream of this process to come back, spread over `window` seconds, and answer
         what is parked; for a server that stops. From any thread; does not wait.
@@ -317,8 +327,8 @@ class Bridge:
         Args:
             window: None for `limits.drain_window`.
         """
-        services = self._services
-        if services is None or self._services_pid != os.getpid():
+        services = self.serving
+        if services is None:
             return
         most = self.limits.drain_window if window is None else window
 
@@ -383,7 +393,9 @@ def _make_bus(url: str, limits: Limits) -> Bus:
     try:
         from rtbridge.bus.redis import RedisBus
     except ImportError:
-        raise ConfigError(f"a bus at {url.split(':')[0]}:// needs more: pip install 'rtbridge[redis]'") from None
+        raise ConfigError(
+            f"a bus at {url.split(':')[0]}:// needs more: pip install 'rtbridge[redis]'"
+        ) from None
     return RedisBus(url, limits)
 
 

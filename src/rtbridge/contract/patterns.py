@@ -19,6 +19,7 @@ from typing import ClassVar, SupportsIndex, cast
 from rtbridge.errors import DataError, DeclarationError, ProtocolError
 from rtbridge.protocol.channels import MAX_CHANNEL, check_channel
 from rtbridge.protocol.data import MAX_INTEGER
+from rtbridge.protocol.private import RESERVED
 
 _PARAMETER = re.compile(r"\{([^{}:]*)(?::([^{}:]*))?\}")
 
@@ -122,6 +123,10 @@ class Pattern:
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
             raise DeclarationError(f"a channel pattern is a str, not {text!r}")
+        if text.startswith(RESERVED):
+            raise DeclarationError(
+                f"channel pattern {text!r}: names that begin with {RESERVED!r} are reserved for rtbridge itself"
+            )
         self.text = text
         # Each segment is a literal, or the name and the converter of a parameter.
         self._segments = tuple(_parse(text, segment) for segment in text.split("/"))
@@ -151,7 +156,7 @@ class Pattern:
     def match(self, channel: str) -> dict[str, object] | None:
         """The parameters of a channel name, or None if the name is not of this pattern."""
         segments = channel.split("/")
-        if len(channel) > MAX_CHANNEL or len(segments) != len(self._segments):
+        if len(channel) > MAX_CHANNEL or len(segments) != len(self._segments) or channel[:1] == RESERVED:
             return None
         params: dict[str, object] = {}
         for part, segment in zip(self._segments, segments, strict=True):
@@ -180,6 +185,10 @@ class Pattern:
         name = "/".join(segments)
         if len(name) > MAX_CHANNEL:
             raise DataError(f"channel {self.text!r}: the name would be longer than {MAX_CHANNEL} bytes")
+        if name.startswith(RESERVED):
+            raise DataError(
+                f"channel {self.text!r}: {name!r} would begin with {RESERVED!r}, which is reserved"
+            )
         return name
 
     def _write(self, name: str, converter: Converter, params: Mapping[str, object]) -> str:

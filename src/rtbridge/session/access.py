@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +18,11 @@ from rtbridge.config import Limits
 from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.contract.context import Context
 from rtbridge.contract.tokens import Claims, Tokens
-from rtbridge.errors import ProtocolError, Refused
+from rtbridge.errors import BusError, ProtocolError, Refused
 from rtbridge.frameworks import Framework
 from rtbridge.protocol.codes import ErrorCode
+from rtbridge.session.addresses import new_client_id
+from rtbridge.session.members import Members
 
 Environ = Mapping[str, Any]
 _NOT_LOADED = object()
@@ -70,6 +71,8 @@ class Access:
         self.tokens = tokens
         self.limits = limits
         self.wall = wall
+        self.members: Members | None = None
+        """Who was put into a channel by the server."""
         self._authenticate = authenticate
 
     def fingerprint(self, environ: Environ) -> str:
@@ -93,7 +96,7 @@ class Access:
         claims = self._claims(token)
         fingerprint = self.fingerprint(environ)
         resumed = claims is not None and claims.fingerprint == fingerprint and claims.user_id == user_id
-        client_id = claims.client_id if resumed and claims is not None else "c-" + secrets.token_urlsafe(12)
+        client_id = claims.client_id if resumed and claims is not None else new_client_id(user_id)
         identity = Identity(client_id, user_id, fingerprint, self.wall() + self.limits.token_ttl)
         identity.user = user
         identity.changed = True
@@ -134,11 +137,19 @@ class Access:
             raise ProtocolError(
                 ErrorCode.FAILED, f"authorising channel {channel!r} failed; try again"
             ) from None
-        if not allowed:
+        if not allowed and not self._is_member(identity, channel):
             identity.grants.pop(channel, None)
             raise no_such_channel(channel)
         identity.grants[channel] = self.wall() + self.limits.token_ttl
         identity.changed = True
+
+    def _is_member(self, identity: Identity, channel: str) -> bool:
+        if self.members is None:
+            return False
+        try:
+            return self.members.includes(identity.client_id, identity.user_id, channel)
+        except BusError as error:
+            raise ProtocolError(ErrorCode.UNAVAILABLE, str(error)) from None
 
     def token_for(self, identity: Identity, max_bytes: int | None = None) -> str:
         """Sign the identity with the grants that still live: the longest-lived, as many as fit into `max_bytes`.

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, cast
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import ErrorCode
+from rtbridge.protocol.private import PRIVATE
 from rtbridge.protocol.publications import Gap, Page
 from rtbridge.session.outlet import LiveOutlet, Outlet
+from rtbridge.session.private import Place
+from rtbridge.session.private import pull as pull_letters
 from rtbridge.session.subscription import Subscription, end_of, page_on, pull
 
 if TYPE_CHECKING:
@@ -26,10 +29,12 @@ class Following:
 
     Attributes:
         more: the last `collect` left something behind.
+        private: its place in `~me`, if it follows that.
     """
 
     __slots__ = (
-        "_caught_up", "_dirty", "_owed", "_reading", "_replies", "more", "outlet", "services", "subscriptions",
+        "_caught_up", "_dirty", "_owed", "_reading", "_replies", "more", "outlet", "private", "services",
+        "subscriptions",
     )  # fmt: skip
     weight = 1
     """(For the fanout.)"""
@@ -38,6 +43,7 @@ class Following:
         self.services = services
         self.outlet = outlet
         self.subscriptions: dict[str, Subscription] = {}
+        self.private: Place | None = None
         self.more = False
         self._reading = False
         self._replies: list[bytes] = []
@@ -134,6 +140,8 @@ class Following:
         return out + self._take_replies()
 
     def _pull(self, channel: str, max_bytes: int) -> bytes | None:
+        if self.private is not None and channel == PRIVATE:
+            return pull_letters(self.private, max_bytes)
         subscription = self.subscriptions.get(channel)
         if subscription is None or subscription.group is not None:
             return None

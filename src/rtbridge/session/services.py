@@ -16,6 +16,9 @@ from rtbridge.session.calls import CallRunner
 from rtbridge.session.flusher import Flusher
 from rtbridge.session.hooks import SessionHooks
 from rtbridge.session.live import LiveGroups
+from rtbridge.session.members import Members
+from rtbridge.session.private import Mailboxes
+from rtbridge.session.questions import Questions
 from rtbridge.session.subscription import Encoder
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ class Services:
     encoder: Encoder = field(default_factory=Encoder)
     flusher: Flusher = field(init=False)
     live: LiveGroups = field(init=False)
+    mailboxes: Mailboxes = field(init=False)
+    questions: Questions = field(init=False)
     parked: set[Hurried] = field(default_factory=set)
     """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -53,3 +58,6 @@ class Services:
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.loop)
         self.live = LiveGroups(self.fanout, self.flusher, self.encoder, self.limits, self.metrics)
+        self.mailboxes = Mailboxes(self)
+        self.questions = Questions(self)
+        self.access.members = Members(self.bus, self.limits)

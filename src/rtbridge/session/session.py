@@ -15,8 +15,9 @@ from typing import Any, TypeVar, cast
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
+from rtbridge.protocol.private import PRIVATE
 from rtbridge.protocol.states import State, advance, event_of
-from rtbridge.session import calling, subscribing
+from rtbridge.session import calling, private, subscribing
 from rtbridge.session.access import Identity
 from rtbridge.session.environ import Kept, packed
 from rtbridge.session.following import Following
@@ -67,6 +68,7 @@ class Session(Following):
             return
         self.state = State.ENDED
         self.unfollow_all()
+        private.leave(self)
         self._queue.clear()
         if self._renewal is not None:
             self._renewal.cancel()
@@ -155,6 +157,8 @@ class Session(Following):
             self._unsubscribe(command)
         elif isinstance(command, m.Call):
             calling.begin(self, command)
+        elif isinstance(command, m.Answer):
+            self.services.questions.answer(self, command)
         elif isinstance(command, m.Ping):
             self.reply(m.PongReply(command.id))
         elif isinstance(command, m.Bye):
@@ -296,8 +300,11 @@ class Session(Following):
             self._renewal.schedule(self.services.limits.token_ttl * (0.1 if again_soon else 1.0))
 
     def _unsubscribe(self, command: m.Unsubscribe) -> None:
-        if command.channel not in self.subscriptions:
+        if command.channel == PRIVATE and self.private is not None:
+            private.leave(self)
+        elif command.channel in self.subscriptions:
+            self.unfollow(command.channel)
+        else:
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {command.channel!r} here")
-        self.unfollow(command.channel)
         if command.id is not None:
             self.reply(m.Unsubscribed(command.id, command.channel))

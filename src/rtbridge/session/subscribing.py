@@ -15,7 +15,9 @@ from rtbridge.fanout import Tail
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import Position
+from rtbridge.protocol.private import PRIVATE
 from rtbridge.protocol.publications import Gap, Page
+from rtbridge.session import private
 from rtbridge.session.access import no_such_channel
 from rtbridge.session.subscription import Subscription, end_of, pull
 
@@ -30,6 +32,9 @@ def begin(session: Session, command: m.Subscribe) -> None:
         ProtocolError: it can be refused at once.
     """
     services, channel = session.services, command.channel
+    if channel == PRIVATE:
+        private.begin(session, command)
+        return
     identity = session.known_identity
     if channel in session.subscriptions:
         raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, f"already subscribed to {channel!r} here")

@@ -9,6 +9,7 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.session.outlet import Wire
+from rtbridge.session.private import parting_word
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
 from rtbridge.transports.carrier import Carrier, poll_wire, safely
@@ -87,6 +88,7 @@ class ShortPoll:
         if self._done:
             return
         self._done = True
+        self._messages += parting_word(self._session)
         interval = 0.0 if self._session.more else self._interval
         self._session.close()
         self._carrier.finish(self.wire.codec.join_poll(self._messages, interval))
