@@ -89,6 +89,7 @@ class Channel(ChannelDeclaration):
     def __init__(self, publisher: Publisher, pattern: str, type_: Any = Any, **options: Any) -> None:
         super().__init__(pattern, type_, **options)
         self._publisher = publisher
+        self._only = OneChannel(publisher, self, self.pattern.fill(), {}) if self.pattern.literal else None
 
     def __call__(self, /, **params: object) -> OneChannel:
         """The channel with these parameters.
@@ -100,8 +101,8 @@ class Channel(ChannelDeclaration):
 
     def publish(self, value: object, *, key: str | None = None) -> Published:
         """Publish to a channel without parameters; see `OneChannel.publish`."""
-        return self().publish(value, key=key)
+        return (self._only or self()).publish(value, key=key)
 
     def position(self) -> Position:
         """The position of a channel without parameters; see `OneChannel.position`."""
-        return self().position()
+        return (self._only or self()).position()

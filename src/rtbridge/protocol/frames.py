@@ -1,7 +1,7 @@
 """WebSocket frames, strictly by RFC 6455: bytes in, events out.
 
-Think of two parts. `FrameParser` is what every connection keeps: a few words of memory, and a loop for small
-frames that lie whole in what was read, as nearly all do. An `_Assembly` exists only while a frame or a
+Think of two parts. `FrameParser` is what every connection keeps: a few words of memory, and a loop for messages of
+one frame that lie whole in what was read, as nearly all do. An `_Assembly` exists only while a frame or a
 fragmented message is unfinished; it checks each thing as soon as it can be known, and never holds more than a
 head and what that head was allowed to announce. Both take what is there by slices, so the work is linear in
 the bytes however they are cut.
@@ -202,19 +202,27 @@ class FrameParser:
                 self._assembly = None
 
     def _whole_frames(self, data: bytes, at: int, events: list[FrameEvent]) -> int:
-        """Read unfragmented messages of at most 125 bytes that lie whole in `data`, up to anything else."""
+        """Read unfragmented messages below 64 KiB that lie whole in `data`, up to anything else."""
         key_size = self._key_size
-        head, masked = 2 + key_size, 0x80 if key_size else 0
-        limit = min(125, self._max_message)
+        masked = 0x80 if key_size else 0
+        limit = self._max_message
         end = len(data)
-        while end - at >= head:
+        while end - at >= 2 + key_size:
             first = data[at]
-            size = data[at + 1] ^ masked  # beyond 125 also where the mask bit is wrong
-            start = at + head
+            size = data[at + 1] ^ masked  # beyond 127 where the mask bit is wrong
+            start = at + 2
+            if size == 126:
+                start += 2
+                size = int.from_bytes(data[at + 2 : start], "big")
+                if size < 126:
+                    break
+            elif size > 126:
+                break
+            key, start = start, start + key_size
             stop = start + size
             if (first != 0x81 and first != 0x82) or size > limit or stop > end:
                 break
-            payload = unmask(data[start:stop], data[at + 2 : start]) if key_size else data[start:stop]
+            payload = unmask(data[start:stop], data[key:start]) if key_size else data[start:stop]
             if first == 0x82:
                 events.append(BinaryMessage(payload))
             else:

@@ -17,6 +17,7 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.private import PRIVATE
 from rtbridge.protocol.states import State, advance, event_of
+from rtbridge.runtime.loop import run_logged
 from rtbridge.session import calling, private, subscribing
 from rtbridge.session.access import Identity
 from rtbridge.session.environ import Kept, packed
@@ -174,19 +175,21 @@ class Session(Following):
         self._busy = True
 
         def run() -> None:
+            failure: ProtocolError | None = None
             try:
                 result = work()
             except ProtocolError as error:
-                self.services.loop.call_soon(self._job_failed, command, error)
+                failure = error
             except BusError as error:
                 failure = ProtocolError(ErrorCode.UNAVAILABLE, str(error))
-                self.services.loop.call_soon(self._job_failed, command, failure)
             except Exception:
                 _log.exception("%s failed", type(command).__name__)
                 failure = ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
-                self.services.loop.call_soon(self._job_failed, command, failure)
-            else:
-                self.services.loop.call_soon(self._job_done, command, then, result)
+            with self.services.loop.turn():
+                if failure is None:
+                    run_logged(self._job_done, (command, then, result))
+                else:
+                    run_logged(self._job_failed, (command, failure))
 
         self.outlet.run(run)
 
