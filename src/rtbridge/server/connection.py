@@ -29,13 +29,16 @@ _GOODBYE = 1.0  # seconds the client has to close after our last word
 
 
 class Exchange(Protocol):
-    """A request that is under way. All in the turn."""
+    """What answers a request that is under way, or the requests of several connections. All in the turn."""
 
-    def left(self) -> None:
+    def left(self, connection: Connection) -> None:
         """The client is gone, or at least sends nothing any more."""
 
-    def sent(self) -> None:
+    def sent(self, connection: Connection) -> None:
         """What had to wait for the client to read has left."""
+
+    def hurry(self, connection: Connection) -> None:
+        """Answer now, with what there is: the connection's deadline has passed, or the server stops."""
 
 
 class House(Protocol):
@@ -171,7 +174,7 @@ class Connection:
             return
         self._update_watch()
         if self.exchange is not None:
-            self.exchange.left()
+            self.exchange.left(self)
 
     def go_on(self) -> None:
         """Take up the requests that are here, one after the other, as long as each is answered at once."""
@@ -214,7 +217,11 @@ class Connection:
         """The answer will come from an exchange."""
         self.exchange = exchange
         if self._ended or self.state is State.GONE:
-            exchange.left()
+            exchange.left(self)
+
+    def wait(self, seconds: float) -> None:
+        """Hurry the exchange after so long."""
+        self.deadline = self._house.loop.now() + seconds
 
     def answer(self, data: bytes, *, close: bool = False) -> None:
         """Send the answer, or the end of it; then the next request may come."""
@@ -247,6 +254,9 @@ class Connection:
         """The deadline has passed."""
         if self.state is State.READING and self._needed and not self._unsent:
             self._house.late(self)
+        elif self.exchange is not None and not self._unsent:
+            self.deadline = math.inf
+            self.exchange.hurry(self)
         else:
             self.close()
 
@@ -258,7 +268,7 @@ class Connection:
         sock.close()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            exchange.left()
+            exchange.left(self)
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -289,7 +299,7 @@ class Connection:
         self.deadline = math.inf if busy else self._house.loop.now() + self._house.limits.keep_alive
         self._update_watch()
         if self.exchange is not None:
-            self.exchange.sent()
+            self.exchange.sent(self)
         else:
             self.go_on()
 

@@ -52,15 +52,14 @@ class PollExchange:
             self._poll = poll
             self._connection.begin(self)
 
-    def hurry(self) -> None:
-        """Answer now, with what there is."""
+    def hurry(self, connection: Connection) -> None:
         if self._poll is not None:
             self._poll.hurry()
 
     left = hurry
 
-    def sent(self) -> None:
-        """Its answer leaves whole or not at all."""
+    def sent(self, connection: Connection) -> None:
+        """A poll has no further piece."""
 
     # The transport's carrier.
 
@@ -103,14 +102,15 @@ class StreamExchange:
         elif self._stream is not None:
             self._stream.ready()
 
-    def hurry(self) -> None:
-        """A server that stops tells the session behind it, if there is one."""
+    def hurry(self, connection: Connection) -> None:
+        """The server stops: end it; the client comes back from its position."""
+        self.left(connection)
 
-    def left(self) -> None:
+    def left(self, connection: Connection) -> None:
         if self._stream is not None:
             self._stream.hang_up()
 
-    def sent(self) -> None:
+    def sent(self, connection: Connection) -> None:
         if self._stream is not None:
             self._stream.ready()
 

@@ -28,9 +28,11 @@ class Head(NamedTuple):
     """A request's head.
 
     Attributes:
+        line: the request line as it came.
         fields: the header fields under their names in an environ.
     """
 
+    line: bytes
     method: str
     path: str
     query: str
@@ -57,7 +59,7 @@ class Heads:
         if len(fields) != len(rest) or "HTTP_HOST" not in fields:
             return None  # one of them came twice
         method, path, query = request.groups(b"")
-        return Head(method.decode(), path.decode(), query.decode(), fields)
+        return Head(line, method.decode(), path.decode(), query.decode(), fields)
 
     def _learn(self, field: bytes) -> tuple[str, str]:
         match = _FIELD.fullmatch(field)

@@ -19,6 +19,7 @@ from rtbridge.runtime import Loop
 from rtbridge.server.connection import Connection
 from rtbridge.server.exchanges import PollExchange, StreamExchange
 from rtbridge.server.heads import Head
+from rtbridge.server.shared import Questions, is_plain
 from rtbridge.server.wire import Writer
 from rtbridge.wsgi.carrier import NoStack
 from rtbridge.wsgi.endpoints import Endpoints
@@ -45,6 +46,7 @@ class Mount:
         self._bridge: Bridge = middleware.bridge
         self._endpoints: Endpoints = middleware.endpoints
         self._loop = loop
+        self._questions: Questions | None = None
         self._base = {**base, "SERVER_PROTOCOL": "HTTP/1.1", DETACH: True}
 
     def size(self, head: Head, start: int) -> int | None:
@@ -68,6 +70,9 @@ class Mount:
 
     def take(self, connection: Connection, head: Head, body: bytes) -> None:
         """Answer a request, now or later. The connection has taken it."""
+        plain = head.method == "GET" and is_plain(head)
+        if plain and self._questions is not None and self._questions.ask(connection, head.line):
+            return
         environ = {**self._base, **head.fields}
         environ["REQUEST_METHOD"] = head.method
         environ["PATH_INFO"] = head.path
@@ -85,7 +90,18 @@ class Mount:
         except Exception as error:
             self._respond(connection, request, self._endpoints.failure(request, error))
         else:
-            self._carry(connection, request, planned)
+            common = planned.common if plain and isinstance(planned, Parked) else None
+            if common is None or not isinstance(planned, Parked):
+                self._carry(connection, request, planned)
+            else:
+                cors = self._bridge.origins.cors_headers(environ)
+                self._common().learn(connection, head.line, planned, common, cors)
+
+    def _common(self) -> Questions:
+        if self._questions is None:
+            services = self._bridge.services()
+            self._questions = Questions(self, services.fanout, services.metrics, services.loop)
+        return self._questions
 
     def late(self, connection: Connection) -> None:
         """A body did not come in time."""
@@ -144,7 +160,7 @@ class Mount:
 class _Planning:
     """The application's code is running for this request; its answer cannot be hurried."""
 
-    def left(self) -> None:
+    def left(self, connection: Connection) -> None:
         pass
 
     hurry = sent = left

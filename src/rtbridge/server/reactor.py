@@ -53,9 +53,8 @@ class Reactor:
     def hurry(self) -> None:
         """Answer every poll that waits, with what there is."""
         for connection in list(self._connections):
-            hurry = getattr(connection.exchange, "hurry", None)
-            if hurry is not None:
-                hurry()
+            if connection.exchange is not None:
+                connection.exchange.hurry(connection)
 
     def close(self) -> None:
         """The server stops: end what is idle, answer what is parked, and make each answer a connection's last."""

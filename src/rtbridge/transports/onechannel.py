@@ -42,12 +42,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ChannelAnswer:
-    """The answer to a `Question`: its body, and the position it brings the reader to."""
+    """The answer to a `Question`: its body, with how many publications, and the position it brings the reader to."""
 
     position: Position
     body: bytes
     recovered: bool
     more: bool = False
+    count: int = 0
 
 
 class _Reader:
@@ -229,7 +230,7 @@ class ChannelPoll(_Reader):
         codec = self._codec
         fragments = [codec.publication(publication) for publication in publications]
         body = codec.channel_answer(self._question.channel, position, fragments, recovered, more)
-        self._carrier.finish(ChannelAnswer(position, body, recovered is not False, more))
+        self._carrier.finish(ChannelAnswer(position, body, recovered is not False, more, len(fragments)))
 
 
 class ChannelStream(_Reader):

@@ -22,7 +22,7 @@ from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
 from rtbridge.wsgi.carrier import Parking
 from rtbridge.wsgi.http import NeedsStack, Request, Response
-from rtbridge.wsgi.later import Headers, Later, Parked, Streamed
+from rtbridge.wsgi.later import Common, Headers, Later, Parked, Streamed
 from rtbridge.wsgi.streaming import STREAM_HEADERS
 
 _RECENT = 20  # publications sent to who asks without a position
@@ -112,12 +112,18 @@ def _poll(
         question = Question(question.channel, question.declaration, question.after, question.recent)
         extra = [*extra, ("Retry-After", f"{services.limits.poll_interval:g}")]
 
-    def start(carrier: Carrier) -> ChannelPoll:
-        poll = ChannelPoll(services, question, codec, carrier)
-        poll.start()
-        return poll
+    start = partial(_start_poll, services, question, codec)
+    common = None
+    if question.declaration.public and question.declaration.keep.kind != "volatile":
+        at_once = Question(question.channel, question.declaration, question.after, question.recent)
+        common = Common(question.channel, question.wait, partial(_start_poll, services, at_once, codec))
+    return Parked(start, partial(_respond, request, question, codec, extra), place, common)
 
-    return Parked(start, partial(_respond, request, question, codec, extra), place)
+
+def _start_poll(services: Services, question: Question, codec: Codec, carrier: Carrier) -> ChannelPoll:
+    poll = ChannelPoll(services, question, codec, carrier)
+    poll.start()
+    return poll
 
 
 def _respond(request: Request, question: Question, codec: Codec, extra: Headers, answer: object) -> Response:

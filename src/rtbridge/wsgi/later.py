@@ -43,6 +43,21 @@ class Stream(Protocol):
 
 
 @dataclass(slots=True)
+class Common:
+    """What everybody who asks the same is answered alike: something of a public channel.
+
+    Attributes:
+        channel: its name.
+        wait: seconds to wait for news; 0 for a short poll.
+        start: asks it without waiting. In the turn.
+    """
+
+    channel: str
+    wait: float
+    start: Callable[[Carrier], Poll]
+
+
+@dataclass(slots=True)
 class Parked:
     """A poll, answered once.
 
@@ -51,11 +66,13 @@ class Parked:
         respond: the response of what the carrier was finished with; ProtocolError or BusError where that is
             none.
         place: where it may park; None if it may not.
+        common: where the answer is nobody's own.
     """
 
     start: Callable[[Carrier], Poll]
     respond: Callable[[object], Response]
     place: Place | None
+    common: Common | None = None
 
 
 @dataclass(slots=True)
