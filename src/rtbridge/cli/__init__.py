@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rtbridge.cli import serve
+from rtbridge.cli import doctor, publish, serve, tail
 from rtbridge.cli.loading import CannotLoad
 from rtbridge.errors import RtbridgeError
 
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="rtbridge", description="Make an existing site realtime.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (serve,):
+    for command in (serve, publish, tail, doctor):
         command.declare(commands)
     given = parser.parse_args(arguments)
     try:
