@@ -14,6 +14,8 @@ from rtbridge.config import Limits
 from rtbridge.protocol.positions import Position
 from support.fakebus import FakeBus
 
+FIVE = History(5)
+
 
 class House:
     def __init__(self, count: int | None = None) -> None:
@@ -21,7 +23,7 @@ class House:
         self.out, self.notes = io.StringIO(), io.StringIO()
         self.follower = Follower(self.bus, "news", self.out, self.notes, count)
 
-    def publish(self, *values: int, keep: Keep = History(5)) -> None:
+    def publish(self, *values: int, keep: Keep = FIVE) -> None:
         for value in values:
             self.bus.publish("news", b"%d" % value, keep)
 

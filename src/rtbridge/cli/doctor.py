@@ -134,9 +134,10 @@ def _servers(url: str) -> Iterator[tuple[str, Any]]:
     """A connection to each server behind a URL, with its name to begin lines with."""
     try:
         import redis
+
+        from rtbridge.bus.redis.address import read_url
     except ImportError:
-        raise ConfigError("the doctor needs redis: pip install 'rtbridge[redis]'") from None
-    from rtbridge.bus.redis.address import read_url
+        raise ConfigError("the doctor needs more: pip install 'rtbridge[redis]'") from None
     from rtbridge.cli.servers import servers
 
     yield from servers(redis, read_url(url), _PATIENCE)

@@ -1,8 +1,9 @@
-"""The servers behind a Redis URL, one redis-py connection each: the one there is, Sentinel's master, a Cluster's masters."""
+"""The servers behind a Redis URL, one redis-py connection each: the one, Sentinel's master, or a Cluster's masters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ssl import SSLContext
 from typing import Any
 
 from rtbridge.bus.redis.address import Address, Settings
@@ -54,6 +55,18 @@ def servers(redis: Any, settings: Settings, patience: float) -> Iterator[tuple[s
         masters = {(str(host), int(port)) for host, port in _masters(slots)}
         for host, port in sorted(masters):
             yield f"{host}:{port} ", connect(Address(host, port), **mine)
+
+
+def _over_tls(redis: Any, context: SSLContext) -> Any:
+    base: Any = redis.connection.SSLConnection
+
+    class OverTls(base):  # type: ignore[misc]
+        """With our context, in place of the one it would make."""
+
+        def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+            return context.wrap_socket(sock, server_hostname=self.host)
+
+    return OverTls
 
 
 def _asked(redis: Any, clients: list[Any], question: Any) -> Any:
