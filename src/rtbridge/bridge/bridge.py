@@ -275,11 +275,6 @@ class Bridge(People):
     # -- serving ------------------------------------------------------------------------------------------
 
     @property
-    def bus(self) -> Bus:
-        """What is beneath: for tools. An application publishes to its channels."""
-        return self._bus
-
-    @property
     def shared(self) -> bool:
         """Whether other processes reach the same channels: not with `memory://`, which lives in one."""
         return self._bus.blocking
