@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ssl import SSLContext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rtbridge.bus.redis.address import Address, Settings
+if TYPE_CHECKING:  # the bus on Redis needs its extra
+    from rtbridge.bus.redis.address import Address, Settings
 
 
 def servers(redis: Any, settings: Settings, patience: float) -> Iterator[tuple[str, Any]]:
@@ -16,6 +17,7 @@ def servers(redis: Any, settings: Settings, patience: float) -> Iterator[tuple[s
         redis: the module.
         patience: seconds to wait for a connection or an answer.
     """
+    from rtbridge.bus.redis.address import Address
 
     def connect(address: Address, **credentials: Any) -> Any:
         security = {} if settings.tls is None else {"ssl": True, "ssl_context": settings.tls}

@@ -12,7 +12,7 @@ from rtbridge.server.link import WorkerEnd
 from rtbridge.server.serving import serve_on
 
 _REPORT_EVERY = (
-    1.0  # seconds between two reports of the counters; a worker that is killed loses at most the last
+    1.0  # seconds between two reports of the counters; a worker that is killed loses only the last
 )
 
 
