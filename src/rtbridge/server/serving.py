@@ -127,6 +127,7 @@ def serve_on(
     told.wait()
     site.close()
     site.ending = True
+    gevent.sleep(0)  # who was accepted in this turn is the reactor's in the next
     bridge = find_bridge(app)
     if bridge is not None:
         bridge.drain()
