@@ -6,20 +6,19 @@ Made at import and used from anywhere: connections are opened when they are firs
 
 from __future__ import annotations
 
-import itertools
 import os
-import secrets
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rtbridge.bus.contract import Keep, Listener, new_epoch
+from rtbridge.bus.contract import Keep, Listener
 from rtbridge.bus.redis import answers
 from rtbridge.bus.redis.address import read_url
 from rtbridge.bus.redis.client import Breaker, Client
 from rtbridge.bus.redis.keys import Keys
 from rtbridge.bus.redis.link import pack
 from rtbridge.bus.redis.lua import script
+from rtbridge.bus.redis.publishing import Publishing, milliseconds
 from rtbridge.bus.redis.subscriber import Ear, Subscriber
 from rtbridge.bus.redis.topology import make_topology
 from rtbridge.bus.redis.world import ThreadWorld, World
@@ -31,8 +30,6 @@ from rtbridge.runtime import in_gevent, native_lock
 
 LAPSED_KEPT = 86_400.0
 """Seconds after which a lapse that nobody claimed is forgotten."""
-RECEIPT_TTL = 60.0
-"""Seconds a publisher's receipt is kept: longer than it goes on trying."""
 
 
 class RedisBus:
@@ -68,10 +65,7 @@ class RedisBus:
         self._threads: Client | None = None
         self._hubs: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
         self._subscriber = Subscriber(self._make_ear)
-        self._publisher = secrets.token_urlsafe(6)
-        self._numbers = itertools.count(1)
-        self._places: list[int] = []
-        self._most_places = 0
+        self._publishing = Publishing(self._keys, self._limits, self._topology.sharded)
 
     def listen(self, listener: Listener) -> None:
         self._subscriber.listener = listener
@@ -87,43 +81,13 @@ class RedisBus:
     def publish(
         self, channel: str, data: bytes, keep: Keep, *, cause: str | None = None, key: str | None = None
     ) -> Position:
-        place = self._take_place() if key is None else 0
+        client = self._client()
+        outgoing = self._publishing.command(channel, data, keep, cause, key)
         try:
-            command = self._publish_command(channel, data, keep, cause, key, place)
-            return answers.position(self._ask(channel, command))
+            answer = client.ask(outgoing.partition, lambda fence: (outgoing.packed(fence),))
         finally:
-            if key is None:
-                self._places.append(place)
-
-    def _publish_command(
-        self, channel: str, data: bytes, keep: Keep, cause: str | None, key: str | None, place: int
-    ) -> Callable[[bytes], bytes]:
-        keys = self._keys
-        if key is None:
-            receipt, number = keys.receipt(channel, self._publisher, place), next(self._numbers)
-            remember = RECEIPT_TTL
-        else:
-            receipt, number, remember = keys.idempotency(channel, key), 0, self._limits.idempotency_ttl
-        log_ttl = self._limits.position_ttl
-        names = [keys.log(channel), keys.history(channel), receipt]
-        arguments = (
-            _milliseconds(min(keep.ttl, log_ttl)),
-            _milliseconds(log_ttl),
-            new_epoch().encode(),
-        )
-        tail = (
-            b"SPUBLISH" if self._topology.sharded else b"PUBLISH",
-            keys.lane(channel),
-            b"%d" % number,
-            _milliseconds(remember),
-        )
-        head = (
-            channel.encode(),
-            (cause or "").encode() + b"\n" + data,
-            keep.kind[0].encode(),
-            b"%d" % keep.size,
-        )
-        return lambda fence: script("publish").command(names, *head, *arguments, fence, *tail)
+            self._publishing.done(outgoing)
+        return answers.position(answer[0])
 
     def read(self, channel: str, after: Position | None, limit: int) -> Page | Gap:
         limits, keys = self._limits, self._keys
@@ -132,8 +96,8 @@ class RedisBus:
             b"%d" % (after.offset if after else 0),
             b"%d" % min(limit, limits.page_publications),
             b"%d" % limits.page_bytes,
-            _milliseconds(limits.position_ttl),
-            new_epoch().encode(),
+            milliseconds(limits.position_ttl),
+            self._publishing.epoch(),
         )
         names = [keys.log(channel), keys.history(channel)]
         answer = self._ask(channel, lambda fence: script("read").command(names, *arguments, fence))
@@ -155,8 +119,8 @@ class RedisBus:
     def _positions_command(self, channels: list[str]) -> Callable[[bytes], bytes]:
         keys = self._keys
         names = [name for channel in channels for name in (keys.log(channel), keys.history(channel))]
-        ttl = _milliseconds(self._limits.position_ttl)
-        epochs = [new_epoch().encode() for _ in channels]
+        ttl = milliseconds(self._limits.position_ttl)
+        epochs = [self._publishing.epoch() for _ in channels]
         return lambda fence: script("positions").command(names, ttl, fence, *epochs)
 
     def watch(self, channel: str) -> None:
@@ -172,12 +136,12 @@ class RedisBus:
 
     def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
         name = self._keys.record(key)
-        command = script("add").command([name], value, _milliseconds(ttl))
+        command = script("add").command([name], value, milliseconds(ttl))
         there: bytes | None = self._ask(key, lambda _: command, again=False)
         return there
 
     def put(self, key: str, value: bytes, ttl: float) -> None:
-        command = pack("SET", self._keys.record(key), value, "PX", _milliseconds(ttl))
+        command = pack("SET", self._keys.record(key), value, "PX", milliseconds(ttl))
         self._ask(key, lambda _: command)
 
     def get(self, key: str) -> bytes | None:
@@ -187,7 +151,7 @@ class RedisBus:
 
     def replace(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
         name = self._keys.record(key)
-        command = script("replace").command([name], expected, value, _milliseconds(ttl))
+        command = script("replace").command([name], expected, value, milliseconds(ttl))
         return bool(self._ask(key, lambda _: command, again=False))
 
     def delete(self, key: str) -> None:
@@ -197,7 +161,7 @@ class RedisBus:
     # Leases.
 
     def hold(self, group: str, name: str, ttl: float, value: bytes = b"") -> bool:
-        arguments = (name.encode(), _milliseconds(ttl), value, _milliseconds(LAPSED_KEPT))
+        arguments = (name.encode(), milliseconds(ttl), value, milliseconds(LAPSED_KEPT))
         return bool(self._ask_leases("hold", group, *arguments))
 
     def release(self, group: str, name: str, *, only_lapsed: bool = False) -> bool:
@@ -207,7 +171,7 @@ class RedisBus:
         return _pairs(self._ask_leases("held", group, again=True))
 
     def lapsed(self, group: str, retry_in: float, limit: int) -> dict[str, bytes]:
-        arguments = (_milliseconds(retry_in), b"%d" % limit, _milliseconds(LAPSED_KEPT))
+        arguments = (milliseconds(retry_in), b"%d" % limit, milliseconds(LAPSED_KEPT))
         return _pairs(self._ask_leases("lapsed", group, *arguments))
 
     def _ask_leases(self, name: str, group: str, *arguments: bytes, again: bool = False) -> Any:
@@ -256,19 +220,6 @@ class RedisBus:
             live,
             topology.sharded,
         )
-
-    def _take_place(self) -> int:
-        """A place for a publication on its way; as many as there are at once."""
-        try:
-            return self._places.pop()
-        except IndexError:
-            with self._lock:
-                self._most_places += 1
-                return self._most_places
-
-
-def _milliseconds(seconds: float) -> bytes:
-    return b"%d" % max(1, round(seconds * 1000))
 
 
 def _pairs(answer: list[bytes]) -> dict[str, bytes]:

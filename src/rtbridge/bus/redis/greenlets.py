@@ -5,6 +5,7 @@ Sockets are native ones in non-blocking mode; here is how a greenlet waits for t
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -30,21 +31,27 @@ class GreenletWaiter:
         self.woken = False
 
     def wait(self, seconds: float) -> bool:
-        """Whoever waits for an answer is also woken when its time is over: that is one timer for all of them."""
         if not self.woken:
-            deadline = time.monotonic() + seconds
-            hub = self._world.hub
-            timer = hub.loop.timer(max(0.0, seconds), 0.05)
-            timer.start(self.switch)
             self.greenlet = getcurrent()
             try:
-                while not self.woken and time.monotonic() < deadline:
-                    hub.switch()
+                if seconds == math.inf:
+                    while not self.woken:
+                        self._world.hub.switch()
+                else:
+                    self._wait(time.monotonic() + seconds)
             finally:
                 self.greenlet = None
-                timer.stop()
-                timer.close()
         return self.woken
+
+    def _wait(self, deadline: float) -> None:
+        timer = self._world.hub.loop.timer(max(0.0, deadline - time.monotonic()), 0.05)
+        timer.start(self.switch)
+        try:
+            while not self.woken and time.monotonic() < deadline:
+                self._world.hub.switch()
+        finally:
+            timer.stop()
+            timer.close()
 
     def wake(self) -> None:
         self.woken = True

@@ -33,9 +33,9 @@ class Keys:
     def idempotency(self, channel: str, key: str) -> bytes:
         return self._tag(channel) + f"key:{channel}:{key}".encode()
 
-    def receipt(self, channel: str, publisher: str, place: int) -> bytes:
-        """What a publisher did last at one of its places; a place has one publication on its way at a time."""
-        return self._tag(channel) + f"receipt:{publisher}:{place}".encode()
+    def receipt(self, channel: str, publisher: str) -> bytes:
+        """What a publisher did last at one of its places; the number of the place comes after it."""
+        return self._tag(channel) + f"receipt:{publisher}:".encode()
 
     def record(self, key: str) -> bytes:
         return self._tag(key) + b"record:" + key.encode()

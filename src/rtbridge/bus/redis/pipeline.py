@@ -8,7 +8,7 @@ once, and the more callers there are, the larger the flights.
 
 from __future__ import annotations
 
-import time
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -81,11 +81,7 @@ class Pipeline:
                 self._led = last.lead = True
         try:
             self._send(deadline)
-            if last.lead:
-                self._lead(last, deadline)
-            elif not last.waiter.wait(deadline - time.monotonic()):
-                self._fail(LinkLost(f"Redis at {self.address} did not answer in time", sent=True))
-            elif last.lead:
+            if last.lead or (last.waiter.wait(math.inf) and last.lead):
                 self._lead(last, deadline)
         finally:
             self._go(last)

@@ -21,7 +21,10 @@ class Waiter(Protocol):
     """One who waits for one thing, once."""
 
     def wait(self, seconds: float) -> bool:
-        """Until woken, or so many seconds at most. Whether it was woken."""
+        """Until woken, or so many seconds at most. Whether it was woken.
+
+        Infinitely many cost least: for those whom somebody else wakes when their time is over.
+        """
 
     def wake(self) -> None:
         """From any thread or greenlet, also before the waiting began. A second time does nothing."""

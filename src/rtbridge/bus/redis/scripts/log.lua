@@ -7,15 +7,15 @@
 -- this server may have missed writes that another one acknowledged: offsets would be given twice. So the log goes on in
 -- a new epoch; offsets and history stay.
 
--- The log in KEYS[log], its history in KEYS[log + 1]: epoch, last, kind, and whether that has yet to be written.
-local function open(log, new_epoch, fence)
-  local value = redis.call('GET', KEYS[log])
+-- The log: epoch, last, kind, and whether that has yet to be written.
+local function open(log, history, new_epoch, fence)
+  local value = redis.call('GET', log)
   local epoch, last, kind, fenced
   if value then
     epoch, last, kind, fenced = string.match(value, '^(%S+) (%d+) (%a) (%S+)$')
   end
   if not epoch then
-    redis.call('DEL', KEYS[log + 1]) -- what a log left behind that expired or was evicted
+    redis.call('DEL', history) -- what a log left behind that expired or was evicted
     return new_epoch, 0, 'h', true
   end
   if fenced ~= fence then
@@ -25,6 +25,6 @@ local function open(log, new_epoch, fence)
 end
 
 local function save(log, epoch, last, kind, fence, ttl)
-  redis.call('SET', KEYS[log], string.format('%s %.0f %s %s', epoch, last, kind, fence), 'PX', ttl)
+  redis.call('SET', log, epoch .. ' ' .. last .. ' ' .. kind .. ' ' .. fence, 'PX', ttl)
 end
 

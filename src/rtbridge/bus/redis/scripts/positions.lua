@@ -12,12 +12,12 @@ local ttl = tonumber(ARGV[1])
 local longer = string.format('%.0f', ttl + math.floor(ttl / 64))
 local answer = {}
 for i = 1, #KEYS, 2 do
-  local epoch, last, kind, new = open(i, ARGV[2 + (i + 1) / 2], ARGV[2])
+  local epoch, last, kind, new = open(KEYS[i], KEYS[i + 1], ARGV[2 + (i + 1) / 2], ARGV[2])
   if new then
-    save(i, epoch, last, kind, ARGV[2], longer)
+    save(KEYS[i], epoch, last, kind, ARGV[2], longer)
   elseif redis.call('PTTL', KEYS[i]) < ttl then
     redis.call('PEXPIRE', KEYS[i], longer)
   end
-  answer[#answer + 1] = string.format('%s.%.0f', epoch, last)
+  answer[#answer + 1] = epoch .. '.' .. last
 end
 return answer

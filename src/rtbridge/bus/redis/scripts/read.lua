@@ -13,12 +13,12 @@
 -- Promise: returns {position of the log, state, entry, entry, ...}, entries oldest first. State is `whole`, `more` (cut)
 -- or `gap` (what comes after cannot be given whole; no entries). A log that has no epoch gets one.
 
-local epoch, last, kind, new = open(1, ARGV[6], ARGV[7])
+local epoch, last, kind, new = open(KEYS[1], KEYS[2], ARGV[6], ARGV[7])
 if new then
-  save(1, epoch, last, kind, ARGV[7], ARGV[5])
+  save(KEYS[1], epoch, last, kind, ARGV[7], ARGV[5])
 end
 local limit, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local answer = {string.format('%s.%.0f', epoch, last), 'whole'}
+local answer = {epoch .. '.' .. last, 'whole'}
 local taken, bytes = 0, 0
 local CHUNK = 64 -- so that a page of large publications is not read many times over
 
@@ -36,7 +36,7 @@ local function newest()
   local backwards = {}
   local from = redis.call('LLEN', KEYS[2]) - 1
   while from >= 0 and #backwards == taken and taken < limit do
-    local chunk = redis.call('LRANGE', KEYS[2], math.max(0, from - CHUNK + 1), from)
+    local chunk = redis.call('LRANGE', KEYS[2], math.max(0, from - math.min(CHUNK, limit - taken) + 1), from)
     for i = #chunk, 1, -1 do
       if not fits(chunk[i]) then
         from = -1
@@ -44,7 +44,7 @@ local function newest()
       end
       backwards[taken] = chunk[i]
     end
-    from = from - CHUNK
+    from = from - #chunk
   end
   for i = taken, 1, -1 do
     answer[#answer + 1] = backwards[i]
@@ -59,7 +59,7 @@ local function after(missing)
   end
   local from = length - missing
   while from < length do
-    local chunk = redis.call('LRANGE', KEYS[2], from, from + CHUNK - 1)
+    local chunk = redis.call('LRANGE', KEYS[2], from, from + math.min(CHUNK, limit - taken + 1) - 1)
     for i = 1, #chunk do
       if not fits(chunk[i]) then
         answer[2] = 'more'
@@ -67,7 +67,7 @@ local function after(missing)
       end
       answer[#answer + 1] = chunk[i]
     end
-    from = from + CHUNK
+    from = from + #chunk
   end
 end
 
