@@ -144,3 +144,124 @@ class PlainRedis(RedisServer):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class SentinelTrio:
+    """A master, a replica and three sentinels that notice within a second or two."""
+
+    SERVICE = "mymaster"
+
+    def __init__(self, *options: str) -> None:
+        fast = ("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options)
+        self.master = RedisServer(*fast)
+        self.replica = RedisServer(*fast, f"replicaof 127.0.0.1 {self.master.port}")
+        self.sentinels = [
+            RedisServer(
+                f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.master.port} 2",
+                f"sentinel down-after-milliseconds {self.SERVICE} 1000",
+                f"sentinel failover-timeout {self.SERVICE} 4000",
+                sentinel=True,
+            )
+            for _ in range(3)
+        ]
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        self.url = f"redis+sentinel://{hosts}/{self.SERVICE}"
+
+    def __enter__(self) -> SentinelTrio:
+        try:
+            self.master.start()
+            self.replica.start()
+            until(lambda: self._info(self.replica, "replication")["master_link_status"] == "up", "a replica")
+            for sentinel in self.sentinels:
+                sentinel.start()
+            for sentinel in self.sentinels:
+                until(lambda s=sentinel: self._knows_all(s), "sentinels that know each other")  # type: ignore[misc]
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.close()
+
+    def servers(self) -> list[RedisServer]:
+        return [self.master, self.replica]
+
+    def now_master(self) -> RedisServer:
+        """Whom the sentinels call master."""
+        with self.sentinels[0].client() as client:
+            _, port = client.sentinel_get_master_addr_by_name(self.SERVICE)
+        return next(server for server in self.servers() if server.port == port)
+
+    @staticmethod
+    def _info(server: RedisServer, section: str) -> dict[str, Any]:
+        with server.client() as client:
+            found: dict[str, Any] = client.info(section)
+        return found
+
+    def _knows_all(self, sentinel: RedisServer) -> bool:
+        with sentinel.client() as client:
+            state = client.sentinel_master(self.SERVICE)
+        return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1)
+
+
+class ClusterOfThree:
+    """Three masters, each with a third of the slots; `replicas` adds one replica each."""
+
+    def __init__(self, *options: str, replicas: bool = False) -> None:
+        lines = ("cluster-enabled yes", "cluster-node-timeout 2000", "repl-diskless-sync-delay 0", *options)
+        self.nodes = [RedisServer(*lines, port=_cluster_port()) for _ in range(6 if replicas else 3)]
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
+
+    def __enter__(self) -> ClusterOfThree:
+        try:
+            for node in self.nodes:
+                node.start()
+            self._join()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes:
+            node.close()
+
+    def _join(self) -> None:
+        clients = [node.client() for node in self.nodes]
+        try:
+            for index, client in enumerate(clients[:3]):
+                first, last = index * 16_384 // 3, (index + 1) * 16_384 // 3 - 1
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+            for client in clients[1:]:
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            for client in clients:
+                until(lambda c=client: self._is_whole(c), "a cluster whose nodes know each other")  # type: ignore[misc]
+            names = [client.execute_command("CLUSTER", "MYID").decode() for client in clients]
+            for replica, master in zip(clients[3:], names[:3], strict=False):
+                replica.execute_command("CLUSTER", "REPLICATE", master)
+            for replica in clients[3:]:
+                until(
+                    lambda c=replica: c.info("replication").get("master_link_status") == "up",  # type: ignore[misc]
+                    "replicas in the cluster",
+                )
+        finally:
+            for client in clients:
+                client.close()
+
+    def _is_whole(self, client: redis.Redis) -> bool:
+        state = client.execute_command("CLUSTER", "INFO")
+        text = state if isinstance(state, str) else str(state)
+        return "ok" in text.split("cluster_state")[1][:8] and len(
+            client.execute_command("CLUSTER", "NODES")
+        ) >= len(self.nodes)
+
+
+def _cluster_port() -> int:
+    """One that leaves room for the node's bus, 10,000 above it."""
+    while True:
+        port = free_port()
+        if port <= 55_000:
+            return port

@@ -133,6 +133,12 @@ def _address(text: str, port: int) -> Address:
         raise ConfigError(f"{text!r} in the Redis URL is not host:port") from None
 
 
+def read_address(text: str, asked: Address) -> Address:
+    """What a node says of another: `host:port`, where no host means its own."""
+    host, _, port = text.rpartition(":")
+    return Address(host.strip("[]") or asked.host, int(port))
+
+
 class _Options:
     """The query of a URL; each option is asked for by its name, and what nobody asked for is a mistake."""
 

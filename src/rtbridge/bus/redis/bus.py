@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rtbridge.bus.contract import Keep, Listener
 from rtbridge.bus.redis import answers
 from rtbridge.bus.redis.address import read_url
-from rtbridge.bus.redis.client import Breaker, Client
+from rtbridge.bus.redis.client import Breaker, Client, Command
 from rtbridge.bus.redis.keys import Keys
 from rtbridge.bus.redis.link import pack
 from rtbridge.bus.redis.lua import script
 from rtbridge.bus.redis.publishing import Publishing, milliseconds
-from rtbridge.bus.redis.subscriber import Ear, Subscriber
+from rtbridge.bus.redis.subscriber import Subscriber
 from rtbridge.bus.redis.topology import make_topology
 from rtbridge.bus.redis.world import ThreadWorld, World
 from rtbridge.config import Limits
@@ -59,12 +59,15 @@ class RedisBus:
 
     def _begin(self) -> None:
         """Also in the child of a fork: the parent's connections are not ours, and who watches is not here."""
+        before: Subscriber | None = getattr(self, "_subscriber", None)
+        if before is not None:
+            before.abandon()
         self._lock = native_lock()
         self._topology = make_topology(self._settings, self._keys)
         self._breaker = Breaker()
         self._threads: Client | None = None
         self._hubs: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
-        self._subscriber = Subscriber(self._make_ear)
+        self._subscriber = Subscriber(self._settings, self._keys, self._topology, self._breaker, self._client)
         self._publishing = Publishing(self._keys, self._limits, self._topology.sharded)
 
     def listen(self, listener: Listener) -> None:
@@ -84,10 +87,9 @@ class RedisBus:
         client = self._client()
         outgoing = self._publishing.command(channel, data, keep, cause, key)
         try:
-            answer = client.ask(outgoing.partition, lambda fence: (outgoing.packed(fence),))
+            return answers.position(client.ask(outgoing.partition, outgoing.packed))
         finally:
             self._publishing.done(outgoing)
-        return answers.position(answer[0])
 
     def read(self, channel: str, after: Position | None, limit: int) -> Page | Gap:
         limits, keys = self._limits, self._keys
@@ -107,16 +109,18 @@ class RedisBus:
         return self.positions([channel])[0]
 
     def positions(self, channels: Sequence[str]) -> list[Position]:
-        found: dict[str, Position] = {}
         groups: dict[int, list[str]] = {}
-        for channel in channels:
-            groups.setdefault(self._topology.group(self._keys.partition(channel)), []).append(channel)
-        for members in groups.values():
-            answer = self._ask(members[0], self._positions_command(members))
+        for channel in dict.fromkeys(channels):
+            # On a Cluster a script has one partition's keys.
+            group = self._keys.partition(channel) if self._topology.sharded else 0
+            groups.setdefault(group, []).append(channel)
+        questions = [(group, self._positions_command(members)) for group, members in groups.items()]
+        found: dict[str, Position] = {}
+        for members, answer in zip(groups.values(), self._client().ask_all(questions), strict=True):
             found.update(zip(members, map(answers.position, answer), strict=True))
         return [found[channel] for channel in channels]
 
-    def _positions_command(self, channels: list[str]) -> Callable[[bytes], bytes]:
+    def _positions_command(self, channels: list[str]) -> Command:
         keys = self._keys
         names = [name for channel in channels for name in (keys.log(channel), keys.history(channel))]
         ttl = milliseconds(self._limits.position_ttl)
@@ -124,13 +128,13 @@ class RedisBus:
         return lambda fence: script("positions").command(names, ttl, fence, *epochs)
 
     def watch(self, channel: str) -> None:
-        client = self._client()
-        self._subscriber.watch(channel, self._keys.lane(channel), client.world, self._limits.bus_timeout)
+        self._check_open()
+        self._subscriber.watch(channel, self._limits.bus_timeout)
         self.position(channel)  # it lives as long as it is watched
 
     def unwatch(self, channel: str) -> None:
         self._check_open()
-        self._subscriber.unwatch(channel, self._keys.lane(channel))
+        self._subscriber.unwatch(channel)
 
     # Records.
 
@@ -180,9 +184,8 @@ class RedisBus:
 
     # Asking.
 
-    def _ask(self, name: str, command: Callable[[bytes], bytes], *, again: bool = True) -> Any:
-        partition = self._keys.partition(name)
-        return self._client().ask(partition, lambda fence: [command(fence)], again=again)[0]
+    def _ask(self, name: str, command: Command, *, again: bool = True) -> Any:
+        return self._client().ask(self._keys.partition(name), command, again=again)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -209,17 +212,6 @@ class RedisBus:
 
     def _make_client(self, world: World) -> Client:
         return Client(world, self._settings, self._topology, self._breaker, self._limits.bus_timeout)
-
-    def _make_ear(self, world: World, heard: Callable[[bytes], None], live: Callable[[], None]) -> Ear:
-        topology = self._topology
-        return Ear(
-            world,
-            self._settings,
-            lambda world, deadline: topology.server(0, world, deadline),
-            heard,
-            live,
-            topology.sharded,
-        )
 
 
 def _pairs(answer: list[bytes]) -> dict[str, bytes]:

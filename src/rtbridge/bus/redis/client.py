@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rtbridge.bus.redis.address import Address, Settings
+from rtbridge.bus.redis.address import Address, Settings, read_address
 from rtbridge.bus.redis.link import Greeted, LinkLost, ReplyError, pack, refusal
 from rtbridge.bus.redis.lua import NAMES, script
 from rtbridge.bus.redis.pipeline import Pipeline
@@ -20,10 +20,15 @@ from rtbridge.bus.redis.world import World
 from rtbridge.errors import BusUnavailable
 from rtbridge.runtime import native_lock
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds between attempts: doubled each time."""
-TRY_AGAIN = 1.0
+TRY_AGAIN = 0.5
 """Seconds between attempts while the breaker is open, and the longest that one takes."""
+
+Command = Callable[[bytes], bytes]
+"""Makes a packed command from the fence of the server it goes to."""
+Question = tuple[int, Command]
+"""A command and the partition it is for."""
 
 
 class Breaker:
@@ -76,13 +81,11 @@ class Client:
         self._connecting = world.lock()
         self._pipelines: dict[Address, Pipeline] = {}
 
-    def ask(
-        self, partition: int, commands: Callable[[bytes], Sequence[bytes]], *, again: bool = True
-    ) -> list[Any]:
-        """The replies to `commands(fence)`, all for one partition's server.
+    def ask(self, partition: int, command: Command, *, again: bool = True) -> Any:
+        """The reply to one command.
 
         Args:
-            again: whether they may be repeated when nobody knows if they were carried out.
+            again: whether it may be repeated when nobody knows if it was carried out.
 
         Raises:
             BusUnavailable: Redis is out of reach.
@@ -92,9 +95,9 @@ class Client:
         pause = FIRST_PAUSE
         while True:
             try:
-                replies = self._attempt(partition, commands, deadline)
+                reply = self._attempt(partition, command, deadline)
                 self._breaker.close()
-                return replies
+                return reply
             except LinkLost as lost:
                 if lost.sent and not again:
                     raise BusUnavailable(f"{lost}; nobody knows whether it was done") from lost
@@ -104,36 +107,88 @@ class Client:
             self.world.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def ask_all(self, questions: Sequence[Question]) -> list[Any]:
+        """The replies to commands that may all be repeated; those for one server leave together.
+
+        Raises:
+            BusUnavailable: Redis is out of reach. Some may have been carried out.
+            BusError: Redis refuses one of them.
+        """
+        replies: list[Any] = [None] * len(questions)
+        servers: dict[Address | None, list[int]] = {}
+        for index, (partition, _) in enumerate(questions):
+            servers.setdefault(self._topology.known(partition), []).append(index)
+        for address, indexes in servers.items():
+            several: list[Any] = [ReplyError()] * len(indexes)
+            if address is not None and len(indexes) > 1:
+                several = self._together(address, [questions[index][1] for index in indexes])
+            for index, reply in zip(indexes, several, strict=True):
+                # What went wrong has its own attempts; it may have moved, or the connection broke.
+                replies[index] = self.ask(*questions[index]) if isinstance(reply, Exception) else reply
+        return replies
+
+    def find(self, partition: int, deadline: float) -> Address:
+        """Where a partition's server is. Raises LinkLost."""
+        return self._topology.known(partition) or self._find(partition, deadline)
+
     def close(self) -> None:
         for pipeline in list(self._pipelines.values()):
             pipeline.close()
 
-    def _attempt(
-        self, partition: int, commands: Callable[[bytes], Sequence[bytes]], deadline: float
-    ) -> list[Any]:
-        """Raises LinkLost if it is to be tried again."""
-        address = self._topology.server(partition, self.world, deadline)
+    def _together(self, address: Address, commands: list[Command]) -> list[Any]:
+        """The replies; errors where there are none."""
+        deadline = self._breaker.enter(time.monotonic() + self._patience)
         try:
             pipeline = self._pipeline(address, deadline)
-            replies = pipeline.ask(commands(pipeline.fence), deadline)
-            for reply in replies:
-                if isinstance(reply, ReplyError):
-                    self._refused(partition, pipeline, reply, deadline)
+            return pipeline.ask([command(pipeline.fence) for command in commands], deadline)
+        except LinkLost as lost:
+            self._topology.doubt(address)
+            return [lost] * len(commands)
+
+    def _attempt(self, partition: int, command: Command, deadline: float) -> Any:
+        """Raises LinkLost if it is to be tried again."""
+        address = self.find(partition, deadline)
+        try:
+            pipeline = self._pipelines.get(address)
+            if pipeline is None or pipeline.broken:
+                pipeline = self._pipeline(address, deadline)
+            reply = pipeline.ask((command(pipeline.fence),), deadline)[0]
         except LinkLost:
             self._topology.doubt(address)
             raise
-        return replies
+        if isinstance(reply, ReplyError):
+            return self._refused(partition, command, pipeline, reply, deadline)
+        return reply
 
-    def _refused(self, partition: int, pipeline: Pipeline, error: Exception, deadline: float) -> None:
+    def _refused(
+        self, partition: int, command: Command, pipeline: Pipeline, error: Exception, deadline: float
+    ) -> Any:
         """Raises LinkLost where another attempt may do better, else BusError."""
         text = str(error)
-        if text.startswith("NOSCRIPT"):
+        word, *rest = text.split()
+        if word == "NOSCRIPT":
             pipeline.ask([pack("SCRIPT", "LOAD", script(name).source) for name in NAMES], deadline)
             raise LinkLost(f"Redis at {pipeline.address} did not know our scripts")
-        if text.startswith("READONLY"):
+        if word == "MOVED":
+            self._topology.moved(partition, read_address(rest[1], pipeline.address))
+            raise LinkLost(f"Redis at {pipeline.address} says: {text}")
+        if word == "ASK":
+            target = self._pipeline(read_address(rest[1], pipeline.address), deadline)
+            reply = target.ask((pack("ASKING"), command(target.fence)), deadline)[1]
+            if isinstance(reply, ReplyError):
+                raise LinkLost(f"Redis at {target.address} says: {reply}")
+            return reply
+        if word in ("READONLY", "CLUSTERDOWN", "MASTERDOWN"):
             pipeline.close()
-            raise LinkLost(f"Redis at {pipeline.address} has become a replica")
+            self._topology.doubt(pipeline.address)
+            raise LinkLost(f"Redis at {pipeline.address} says: {text}")
         raise refusal(pipeline.address, error)
+
+    def _find(self, partition: int, deadline: float) -> Address:
+        """One at a time: a thousand who wait do not ask a thousand times."""
+        with self._connecting:
+            known = self._topology.known(partition)
+            return known or self._topology.find(partition, self.world, deadline)
 
     def _pipeline(self, address: Address, deadline: float) -> Pipeline:
         pipeline = self._pipelines.get(address)
@@ -145,4 +200,11 @@ class Client:
                 link = Greeted(self.world, self._settings, address, deadline)
                 pipeline = Pipeline(self.world, link, self._settings.durable, self._patience)
                 self._pipelines[address] = pipeline
+                if not self._topology.sharded:
+                    self._leave_all_but(address)
             return pipeline
+
+    def _leave_all_but(self, address: Address) -> None:
+        """There is one master; what we had before is none any more."""
+        for other in [other for other in self._pipelines if other != address]:
+            self._pipelines.pop(other).close()

@@ -235,7 +235,7 @@ def sign_in(username: str | None, password: str | None) -> list[bytes]:
 def refusal(address: Address, error: Exception) -> BusError:
     """The error for what a server would not do."""
     text = str(error)
-    if text.startswith(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY ")):
+    if text.startswith(("LOADING", "BUSY ", "TRYAGAIN", "NOREPLICAS")):
         return LinkLost(f"Redis at {address} is not ready: {text}")
     if text.startswith(("WRONGPASS", "NOAUTH", "NOPERM")) or "AUTH" in text:
         return BusError(
