@@ -171,7 +171,7 @@ def test_the_cursor_moves_on_while_others_get_mail():
 
 
 def test_the_cursor_moves_on_in_time():
-    house = House(Limits(mailbox_ttl=100.0))
+    house = House(Limits(mailbox_ttl=100.0, token_ttl=3_000.0))
     client = follow(house, "ada")
     other = next(str(n) for n in range(100) if mailbox_of_user(str(n)) == mailbox_of_user("ada"))
     write(house, other, 1)

@@ -242,7 +242,7 @@ def test_nothing_is_gathered_for_a_slow_reader(house: House) -> None:
         house.loop.run()
     house.loop.advance(200)
     assert listener.carrier.answers == []
-    assert (listener.stream._last_words, listener.stream._session._replies) == ([], [])
+    assert (listener.stream._last_words, listener.stream._session.unsent) == (None, 0)
     got: list[object] = []
     while len(got) < 300:
         messages = listener.take()

@@ -135,8 +135,7 @@ def ended(peer: Peer) -> bool:
         and peer.carrier.answers == [None]
         and readers(peer.house.fanout) == 0
         and peer.house.loop.watches == []
-        and server._timer is None
-        and server._stalled is None
+        and server._spoke is None
         and peer.house.metrics.snapshot()["connections_websocket"] == 0
     )
 
@@ -211,10 +210,10 @@ def test_what_a_slow_reader_does_not_take_is_one_part_of_one_piece(house: House,
         house.publish("news", "x" * 20_000)
         peer.settle()
     assert len(peer.server._unsent) == kept
-    assert peer.server._session._replies == []
+    assert peer.server._session.unsent == 0
     got = [each["offset"] for push in peer.messages() for each in push["publications"]]
     assert got == list(range(1, count + 51))
-    assert peer.server._unsent == b"" and peer.server._stalled is None
+    assert peer.server._unsent == b""
     assert [watch.write for watch in house.loop.watches] == [False]
 
 
@@ -474,6 +473,6 @@ def _break(peer: Peer, where: str) -> None:
     if where == "flush":
         peer.server.wire = None  # type: ignore[assignment]
     elif where == "_read":
-        peer.server._parser = None  # type: ignore[assignment]
+        peer.server._codec = None  # type: ignore[assignment]
     else:
         peer.server._heard = None  # type: ignore[assignment]

@@ -94,9 +94,7 @@ class JsonCodec:
 
     def encode_map(self, value: dict[str, object]) -> bytes:
         """See `Codec`."""
-        return (
-            b"{" + b",".join([_key(key) + self._value(item) for key, item in value.items()]) + b"}"
-        )
+        return b"{" + b",".join([_key(key) + self._value(item) for key, item in value.items()]) + b"}"
 
     def decode(self, raw: bytes) -> object:
         """See `Codec`."""

@@ -167,6 +167,11 @@ class FrameParser:
         self._closed = False
         self._failure: FrameError | None = None
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it must be kept for what comes next: else a new one would do as well."""
+        return self._assembly is not None or self._closed or self._failure is not None
+
     def feed(self, data: bytes) -> list[FrameEvent]:
         """What `data` completes, in order. After a close frame everything is ignored.
 

@@ -257,8 +257,17 @@ class _IoWatch:
             if self._events != self._wanted:
                 watcher.events = self._wanted  # type: ignore[attr-defined]  # the stubs leave it out
                 self._events = self._wanted
-            watcher.start(self._fire, pass_events=True)
+            # Reading only, nearly always: then there is nothing to pass, and what is called is this object itself. A
+            # bound method and its arguments would be the larger half of a watch.
+            if self._wanted == READ:
+                watcher.start(self)
+            else:
+                watcher.start(self._fire, pass_events=True)
             self._active = True
+
+    def __call__(self) -> None:
+        """In the hub: it is readable, or in error."""
+        self._fire(READ)
 
     def _fire(self, events: int) -> None:
         """In the hub: an exception here would stop the watcher, or with some loops end the process."""

@@ -46,9 +46,9 @@ class Following:
         self.private: Place | None = None
         self.more = False
         self._reading = False
-        self._replies: list[bytes] = []
+        self._replies: list[bytes] | None = None  # here and below: None is an empty one, and takes no memory
         self._owed = 0  # bytes of the replies
-        self._dirty: dict[str, None] = {}
+        self._dirty: dict[str, None] | None = None
         self._caught_up: list[Subscription] | None = None  # what the last collect brought to its tail's end
 
     def go_on(self) -> None:
@@ -60,7 +60,7 @@ class Following:
     @property
     def unsent(self) -> int:
         """Replies not yet collected."""
-        return len(self._replies)
+        return 0 if self._replies is None else len(self._replies)
 
     @property
     def room(self) -> int:
@@ -72,6 +72,8 @@ class Following:
         self._owe(self._encode(message))
 
     def _owe(self, piece: bytes) -> None:
+        if self._replies is None:
+            self._replies = []
         self._replies.append(piece)
         self._owed += len(piece)
 
@@ -80,9 +82,9 @@ class Following:
         return wire.wrap(wire.codec.encode(message))
 
     def _take_replies(self) -> list[bytes]:
-        taken, self._replies = self._replies, []
+        taken, self._replies = self._replies, None
         self._owed = 0
-        return taken
+        return taken or []
 
     # -- following ----------------------------------------------------------------------------------------
 
@@ -95,12 +97,13 @@ class Following:
                 ErrorCode.UNAVAILABLE, "the channel was let go meanwhile; subscribe again"
             ) from None
         self.subscriptions[subscription.channel] = subscription
-        self._dirty[subscription.channel] = None
+        self.mark(subscription.channel)
 
     def unfollow(self, channel: str) -> None:
         """No longer read the channel; nothing of it is sent any more."""
         subscription = self.subscriptions.pop(channel)
-        self._dirty.pop(channel, None)
+        if self._dirty is not None:
+            self._dirty.pop(channel, None)
         if subscription.group is not None:
             subscription.group.leave(self)
         else:
@@ -115,8 +118,14 @@ class Following:
 
     def news(self, channel: str) -> None:
         """(Fanout's callback.) Something is after our position, perhaps."""
-        self._dirty[channel] = None
+        self.mark(channel)
         self.outlet.due()
+
+    def mark(self, channel: str) -> None:
+        """Look into the channel with the next `collect`."""
+        if self._dirty is None:
+            self._dirty = {}
+        self._dirty[channel] = None
 
     def collect(self, budget: int) -> list[bytes]:
         """What can be sent now: replies, then publications from each position, about `budget` bytes of them."""
@@ -126,10 +135,10 @@ class Following:
         self._caught_up = None
         if not self._dirty:
             return out
-        marked, self._dirty = self._dirty, {}
+        marked, self._dirty = self._dirty, None
         for channel in marked:
             if left <= 0:
-                self._dirty[channel] = None
+                self.mark(channel)
                 self.more = True
                 continue
             chunk = self._pull(channel, left)
@@ -159,7 +168,7 @@ class Following:
         if found:
             subscription.position, more = end_of(found, tail)
         if more:
-            self._dirty[channel] = None
+            self.mark(channel)
             self.more = True
         elif self._caught_up is None:
             self._caught_up = [subscription]
@@ -178,7 +187,7 @@ class Following:
     def _read_page(self, subscription: Subscription) -> None:
         """Catch up from the bus; one page at a time for a session, so that a slow reader holds no more than one."""
         if self._reading:
-            self._dirty[subscription.channel] = None
+            self.mark(subscription.channel)
             return
         self._reading = True
         limit = self.services.limits.page_publications
@@ -207,7 +216,7 @@ class Following:
             moved = found.position != subscription.position
             subscription.position = found.position
             if moved:
-                self._dirty[subscription.channel] = None
+                self.mark(subscription.channel)
         self.go_on()
 
     # -- standing with others -----------------------------------------------------------------------------
@@ -220,7 +229,7 @@ class Following:
         live, followed = self.services.live, self.subscriptions
         for subscription in caught_up:
             channel = subscription.channel
-            if channel not in self._dirty and followed.get(channel) is subscription:
+            if (self._dirty is None or channel not in self._dirty) and followed.get(channel) is subscription:
                 group = live.join(self, channel, subscription.position, sink)
                 if group is not None:
                     subscription.group = group
@@ -238,4 +247,4 @@ class Following:
                 subscription.group = None
                 self.services.fanout.join(channel, self)  # first: so that the channel always has a reader
                 group.leave(self)
-                self._dirty[channel] = None
+                self.mark(channel)

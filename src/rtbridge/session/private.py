@@ -321,7 +321,7 @@ def _read(place: Place, then: Callable[[Found | Gap | BusError], object]) -> Non
 def _catch_up(session: Session, place: Place) -> None:
     """Read on from the bus, as a session does: one page at a time, whatever it is a page of."""
     if session._reading:
-        session._dirty[PRIVATE] = None
+        session.mark(PRIVATE)
         return
     session._reading = True
 

@@ -7,36 +7,20 @@ renews nothing, so access then ends by expiry.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rtbridge.contract.context import Context
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codes import ErrorCode
-from rtbridge.runtime import Loop, Timer
 from rtbridge.session.access import Access, Identity
 from rtbridge.session.subscription import Subscription
 
 
 class Renewal:
-    """The clock of one connection's renewal; it also stands in the session's queue as the command to renew."""
+    """Stands in a session's queue as the command to renew."""
 
-    __slots__ = ("_due", "_loop", "_timer")
 
-    def __init__(self, loop: Loop, due: Callable[[], None]) -> None:
-        self._loop = loop
-        self._due = due
-        self._timer: Timer | None = None
-
-    def schedule(self, ttl: float) -> None:
-        """Renew after 70 to 90 % of `ttl` seconds: early enough for a second try, spread over the connections."""
-        self.cancel()
-        self._timer = self._loop.call_later(ttl * random.uniform(0.7, 0.9), self._due)
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+RENEWAL = Renewal()
 
 
 def renew(

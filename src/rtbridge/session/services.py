@@ -10,7 +10,7 @@ from rtbridge.config import Limits
 from rtbridge.contract.registry import Registry
 from rtbridge.fanout import Fanout
 from rtbridge.metrics import Metrics
-from rtbridge.runtime import Loop
+from rtbridge.runtime import Loop, Wheel
 from rtbridge.session.access import Access
 from rtbridge.session.calls import CallRunner
 from rtbridge.session.flusher import Flusher
@@ -47,6 +47,7 @@ class Services:
     metrics: Metrics
     encoder: Encoder = field(default_factory=Encoder)
     flusher: Flusher = field(init=False)
+    wheel: Wheel = field(init=False)
     live: LiveGroups = field(init=False)
     mailboxes: Mailboxes = field(init=False)
     questions: Questions = field(init=False)
@@ -57,6 +58,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.loop)
+        self.wheel = Wheel(self.loop)
         self.live = LiveGroups(self.fanout, self.flusher, self.encoder, self.limits, self.metrics)
         self.mailboxes = Mailboxes(self)
         self.questions = Questions(self)

@@ -9,6 +9,7 @@ runs elsewhere and whose result comes back into the turn. What a session follows
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -17,13 +18,14 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import DisconnectCode, ErrorCode
 from rtbridge.protocol.private import PRIVATE
 from rtbridge.protocol.states import State, advance, event_of
+from rtbridge.runtime import Spoke
 from rtbridge.runtime.loop import run_logged
 from rtbridge.session import calling, private, subscribing
 from rtbridge.session.access import Identity
 from rtbridge.session.environ import Kept, packed
 from rtbridge.session.following import Following
 from rtbridge.session.outlet import Outlet
-from rtbridge.session.renewal import Renewal, renew
+from rtbridge.session.renewal import RENEWAL, Renewal, renew
 from rtbridge.session.services import Services
 
 T = TypeVar("T")
@@ -47,10 +49,10 @@ class Session(Following):
         self.identity: Identity | None = None
         self.instance = ""
         self.state = State.OPENING
-        self._queue: list[object] = []  # a deque takes 700 bytes even when it is empty
+        self._queue: list[object] | None = None  # none is no list: most sessions are idle most of the time
         self._busy = False
         self._looping = False
-        self._renewal: Renewal | None = None
+        self._renewal: Spoke | None = None
 
     # -- inbound ------------------------------------------------------------------------------------------
 
@@ -58,10 +60,15 @@ class Session(Following):
         """Take commands as the codec decoded them; each that has an id gets one reply, in order."""
         for item in decoded:
             try:
-                self._queue.append(m.parse_command(item))
+                self._enqueue(m.parse_command(item))
             except ProtocolError as error:
-                self._queue.append(error)
+                self._enqueue(error)
         self.go_on()
+
+    def _enqueue(self, command: object) -> None:
+        if self._queue is None:
+            self._queue = []
+        self._queue.append(command)
 
     def close(self) -> None:
         """The connection is gone, for whatever reason. Idempotent."""
@@ -70,9 +77,8 @@ class Session(Following):
         self.state = State.ENDED
         self.unfollow_all()
         private.leave(self)
-        self._queue.clear()
-        if self._renewal is not None:
-            self._renewal.cancel()
+        self._queue = None
+        self._schedule_renewal(None)
         if self.identity is not None:
             key = (self.identity.client_id, self.instance)
             if self.services.newest.get(key) is self:
@@ -103,7 +109,7 @@ class Session(Following):
     @property
     def waiting(self) -> int:
         """Commands not yet begun."""
-        return len(self._queue)
+        return 0 if self._queue is None else len(self._queue)
 
     @property
     def at_rest(self) -> bool:
@@ -130,6 +136,7 @@ class Session(Following):
         try:
             while self._queue and not self._busy and self.state is not State.ENDED:
                 command = self._queue.pop(0)
+                self._queue = self._queue or None
                 try:
                     self._begin(command)
                 except ProtocolError as error:
@@ -257,8 +264,7 @@ class Session(Following):
         if transport in ("websocket", "eventstream"):
             self._environ = packed(self.environ)
             self._take_over((identity.client_id, command.instance))
-            self._renewal = Renewal(services.loop, self._queue_renewal)
-            self._renewal.schedule(limits.token_ttl)
+            self._schedule_renewal(limits.token_ttl)
 
     def _token_life(self) -> float:
         assert self.identity is not None
@@ -278,18 +284,31 @@ class Session(Following):
             self.services.loop.spawn(hooks.finish, context, framework)
         self.disconnect(DisconnectCode.ENDED, "the client said bye")
 
-    def _queue_renewal(self) -> None:
-        assert self._renewal is not None
-        self._queue.append(self._renewal)
-        self.go_on()
+    def _schedule_renewal(self, ttl: float | None) -> None:
+        """Renew after 70 to 90 % of `ttl` seconds: early enough for a second try, spread over the connections."""
+        if self._renewal is not None:
+            self._renewal.discard(self)
+            self._renewal = None
+        if ttl is not None:
+            self._renewal = self.services.wheel.add(ttl * random.uniform(0.7, 0.85), self)
+
+    def tick(self) -> None:
+        """(The wheel's callback.) It is time to renew."""
+        self._renewal = None
+        try:
+            self._enqueue(RENEWAL)
+            self.go_on()
+        except Exception:
+            _log.exception("a connection could not be renewed")
+            self.disconnect(DisconnectCode.FAILED, "the server failed; its log says why")
 
     def _renew(self) -> None:
         identity = self.identity
-        assert identity is not None and self._renewal is not None
+        assert identity is not None
         followed = list(self.subscriptions.values())
         access = self.services.access
         context = access.context(identity, self.environ, self.outlet.transport)
-        self.job(self._renewal, lambda: renew(access, identity, followed, context), self._renewed)
+        self.job(RENEWAL, lambda: renew(access, identity, followed, context), self._renewed)
 
     def _renewed(self, found: tuple[bool, dict[str, ErrorCode], bool]) -> None:
         same_user, refused, again_soon = found
@@ -299,8 +318,7 @@ class Session(Following):
         for channel, code in refused.items():
             self.unfollow(channel)
             self.reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
-        if self._renewal is not None:
-            self._renewal.schedule(self.services.limits.token_ttl * (0.1 if again_soon else 1.0))
+        self._schedule_renewal(self.services.limits.token_ttl * (0.1 if again_soon else 1.0))
 
     def _unsubscribe(self, command: m.Unsubscribe) -> None:
         if command.channel == PRIVATE and self.private is not None:

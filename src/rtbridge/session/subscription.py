@@ -6,6 +6,8 @@ the same wire. No message is ever queued here: what is not taken now is asked fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rtbridge.contract.channels import ChannelDeclaration
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from rtbridge.session.live import LiveGroup
 
 
+NO_PARAMS: Mapping[str, object] = MappingProxyType({})
+"""Those of a channel without any: one for all."""
+
+
 class Subscription:
     """A position in a channel, on behalf of one session.
 
@@ -31,11 +37,11 @@ class Subscription:
     __slots__ = ("channel", "declaration", "group", "params", "position")
 
     def __init__(
-        self, channel: str, declaration: ChannelDeclaration, params: dict[str, object], position: Position
+        self, channel: str, declaration: ChannelDeclaration, params: Mapping[str, object], position: Position
     ) -> None:
         self.channel = channel
         self.declaration = declaration
-        self.params = params
+        self.params = params or NO_PARAMS
         self.position = position
         self.group: LiveGroup | None = None
 
@@ -49,7 +55,10 @@ def pull(subscription: Subscription, tail: Tail, limit: int, max_bytes: int) -> 
     """
     now = tail.position()
     # Who took everything last time holds the tail's own position object: the usual case costs one comparison.
-    if subscription.position is now or subscription.position == now:
+    if subscription.position is now:
+        return []
+    if subscription.position == now:
+        subscription.position = now
         return []
     found = tail.after(subscription.position, limit, max_bytes)
     if found is not None and not isinstance(found, Gap) and not found:

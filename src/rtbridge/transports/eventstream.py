@@ -12,7 +12,7 @@ from typing import Any
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.codes import DisconnectCode
-from rtbridge.runtime import Timer
+from rtbridge.runtime import Spoke
 from rtbridge.session.outlet import Wire
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
@@ -23,6 +23,17 @@ class EventStream:
     """One streaming response. The carrier is finished with each next piece of it, and with None at its end."""
 
     transport = "eventstream"
+    __slots__ = (
+        "_carrier",
+        "_ended",
+        "_last_words",
+        "_scheduled",
+        "_services",
+        "_session",
+        "_spoke",
+        "_waiting",
+        "wire",
+    )
 
     def __init__(
         self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier
@@ -30,16 +41,16 @@ class EventStream:
         self.wire: Wire = stream_wire(codec)
         self._services = services
         self._carrier = carrier
-        self._last_words: list[bytes] = []
+        self._last_words: list[bytes] | None = None
         self._waiting = False
         self._scheduled = False
         self._ended = False
-        self._timer: Timer | None = None
+        self._spoke: Spoke | None = None
         self._session = Session(services, self, environ)
 
     def start(self, commands: Iterable[object]) -> None:
         """Begin to carry out the decoded commands. In the turn."""
-        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+        self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
         self._session.receive(commands)
 
     def ready(self) -> None:
@@ -58,9 +69,9 @@ class EventStream:
         """The response is over, whoever ended it. In the turn; idempotent."""
         self._ended = True
         self._session.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._spoke is not None:
+            self._spoke.discard(self)
+            self._spoke = None
 
     def due(self) -> None:
         if not self._scheduled:
@@ -71,8 +82,9 @@ class EventStream:
         self._carrier.run(job)
 
     def finish(self, code: int, message: str, retry_after: float | None) -> None:
-        self._last_words += self._session.collect(self._services.limits.page_bytes)
-        self._last_words.append(self._encode(m.DisconnectPush(DisconnectCode(code), message, retry_after)))
+        goodbye = self._encode(m.DisconnectPush(DisconnectCode(code), message, retry_after))
+        collected = self._session.collect(self._services.limits.page_bytes)
+        self._last_words = [*(self._last_words or ()), *collected, goodbye]
         self._ended = True
         self.due()
 
@@ -84,7 +96,7 @@ class EventStream:
         if not self._waiting:
             return
         pieces = self._last_words or self._session.collect(self._services.limits.page_bytes)
-        self._last_words = []
+        self._last_words = None
         if pieces:
             self._waiting = False
             self._carrier.finish(b"".join(pieces))
@@ -96,8 +108,9 @@ class EventStream:
         """Whether nothing can ever come: hello failed, and no other command can follow on a stream."""
         return self._session.at_rest and self._session.identity is None
 
-    def _ping(self) -> None:
-        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+    def tick(self) -> None:
+        """(The wheel's callback.) Say that we are here."""
+        self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
         if self._waiting:
-            self._last_words.append(self._encode(m.PingPush()))
+            self._last_words = [*(self._last_words or ()), self._encode(m.PingPush())]
             self.due()

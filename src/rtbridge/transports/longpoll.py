@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rtbridge.protocol.codecs import Codec
-from rtbridge.runtime import Timer
+from rtbridge.runtime import Spoke
 from rtbridge.session.services import Services
 from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.shortpoll import ShortPoll
@@ -20,6 +20,7 @@ class LongPoll(ShortPoll):
     """
 
     transport = "longpoll"
+    __slots__ = ("_expired", "_spoke", "_wait")
 
     def __init__(
         self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier, wait: float
@@ -27,11 +28,16 @@ class LongPoll(ShortPoll):
         super().__init__(services, environ, codec, carrier)
         self._wait = wait
         self._expired = False
-        self._timer: Timer | None = None
+        self._spoke: Spoke | None = None
 
     def start(self, commands: Iterable[object]) -> None:
-        self._timer = self._services.loop.call_later(self._wait, self.hurry)
+        self._spoke = self._services.wheel.add(self._wait, self, early=True)
         super().start(commands)
+
+    def tick(self) -> None:
+        """(The wheel's callback.)"""
+        self._spoke = None
+        self.hurry()
 
     def hurry(self) -> None:
         """Answer now, with what there is. In the turn."""
@@ -43,14 +49,14 @@ class LongPoll(ShortPoll):
         return self._expired or len(self._messages) > 1 or self._session.identity is None
 
     def _answer(self) -> None:
-        self._stop_timer()
+        self._stop_waiting()
         super()._answer()
 
     def abort(self) -> None:
-        self._stop_timer()
+        self._stop_waiting()
         super().abort()
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _stop_waiting(self) -> None:
+        if self._spoke is not None:
+            self._spoke.discard(self)
+            self._spoke = None

@@ -18,7 +18,7 @@ from rtbridge.fanout import Tail
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page, Publication
-from rtbridge.runtime import Timer
+from rtbridge.runtime import Spoke, Timer
 from rtbridge.session.services import Services
 from rtbridge.session.subscription import Subscription, end_of, pull
 from rtbridge.transports.carrier import Carrier, safely
@@ -56,6 +56,17 @@ class _Reader:
 
     weight = 1
     """(For the fanout.)"""
+    __slots__ = (
+        "_carrier",
+        "_done",
+        "_joined",
+        "_place",
+        "_question",
+        "_reading",
+        "_scheduled",
+        "_services",
+        "_spoke",
+    )
 
     def __init__(self, services: Services, question: Question, carrier: Carrier) -> None:
         self._services = services
@@ -66,6 +77,7 @@ class _Reader:
         self._scheduled = False
         self._reading = False
         self._done = False
+        self._spoke: Spoke | None = None
 
     def start(self) -> None:
         """Begin. In the turn."""
@@ -160,6 +172,9 @@ class _Reader:
 
     def _leave(self) -> None:
         self._done = True
+        if self._spoke is not None:
+            self._spoke.discard(self)
+            self._spoke = None
         if self._joined:
             self._joined = False
             self._services.fanout.leave(self._question.channel, self)
@@ -180,18 +195,17 @@ class _Reader:
 class ChannelPoll(_Reader):
     """A short or long poll. The carrier is finished with a `ChannelAnswer` or with the bus's error."""
 
+    __slots__ = ("_codec", "_expired")
+
     def __init__(self, services: Services, question: Question, codec: Codec, carrier: Carrier) -> None:
         super().__init__(services, question, carrier)
         self._codec = codec
-        self._timer: Timer | None = None
         self._expired = question.wait <= 0
 
     def abort(self) -> None:
         """Nobody waits for the answer any more. In the turn."""
         if not self._done:
             self._leave()
-            if self._timer is not None:
-                self._timer.cancel()
             self._carrier.finish(None)
 
     _give_up = abort
@@ -201,8 +215,13 @@ class ChannelPoll(_Reader):
             self._answer(position, (), None, False)
             return
         self._join()
-        if self._timer is None:
-            self._timer = self._services.loop.call_later(self._question.wait, self.hurry)
+        if self._spoke is None:
+            self._spoke = self._services.wheel.add(self._question.wait, self, early=True)
+
+    def tick(self) -> None:
+        """(The wheel's callback.)"""
+        self._spoke = None
+        self.hurry()
 
     def hurry(self) -> None:
         """Answer now, with what there is. In the turn."""
@@ -225,8 +244,6 @@ class ChannelPoll(_Reader):
         self, position: Position, publications: Sequence[Publication], recovered: bool | None, more: bool
     ) -> None:
         self._leave()
-        if self._timer is not None:
-            self._timer.cancel()
         codec = self._codec
         fragments = [codec.publication(publication) for publication in publications]
         body = codec.channel_answer(self._question.channel, position, fragments, recovered, more)
@@ -243,6 +260,8 @@ class ChannelStream(_Reader):
         life: seconds until it ends, and whoever reads it has to ask again; infinite for a public channel.
     """
 
+    __slots__ = ("_begun", "_end", "_life", "_pieces", "_waiting")
+
     def __init__(
         self, services: Services, question: Question, carrier: Carrier, life: float = math.inf
     ) -> None:
@@ -252,7 +271,6 @@ class ChannelStream(_Reader):
         self._pieces: list[bytes] = []
         self._waiting = False
         self._begun = False
-        self._timer: Timer | None = None
 
     def ready(self) -> None:
         """The carrier can take the next piece. In the turn."""
@@ -276,10 +294,9 @@ class ChannelStream(_Reader):
     def close(self) -> None:
         """The response is over. In the turn; idempotent."""
         self._leave()
-        for timer in (self._timer, self._end):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._end = None
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
 
     def _look(self) -> None:
         # What the reader does not take is not gathered for it.
@@ -291,7 +308,7 @@ class ChannelStream(_Reader):
         if not self._begun:
             self._begun = True
             self._join()
-            self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+            self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
             if math.isfinite(self._life):
                 self._end = self._services.loop.call_later(self._life, self.hang_up)
             self._pieces.append(f"id: {position}\n\n".encode())
@@ -330,8 +347,9 @@ class ChannelStream(_Reader):
             pieces, self._pieces = self._pieces, []
             self._carrier.finish(b"".join(pieces))
 
-    def _ping(self) -> None:
-        self._timer = self._services.loop.call_later(self._services.limits.ping_interval, self._ping)
+    def tick(self) -> None:
+        """(The wheel's callback.) Say that we are here."""
+        self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
         if self._waiting:
             self._pieces.append(b":\n\n")
             self._flush()

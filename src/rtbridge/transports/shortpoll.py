@@ -25,6 +25,7 @@ class ShortPoll:
     """
 
     transport = "shortpoll"
+    __slots__ = ("_carrier", "_done", "_interval", "_messages", "_scheduled", "_services", "_session", "wire")
 
     def __init__(
         self,

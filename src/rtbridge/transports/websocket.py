@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from rtbridge.errors import ProtocolError
@@ -18,7 +17,7 @@ from rtbridge.protocol import frames
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.codes import DisconnectCode
-from rtbridge.runtime import Timer, Watch
+from rtbridge.runtime import Spoke, Watch
 from rtbridge.session.live import LOST
 from rtbridge.session.outlet import Wire
 from rtbridge.session.services import Services
@@ -42,8 +41,8 @@ class WebSocket:
     weight = 1
     """(For the flusher.)"""
     __slots__ = (
-        "_carrier", "_closed", "_closing", "_codec", "_deaf", "_heard", "_parser", "_paused", "_pong",
-        "_scheduled", "_services", "_session", "_sock", "_stalled", "_timer", "_unsent", "_watch", "wire",
+        "_carrier", "_closed", "_closing", "_codec", "_deaf", "_greeting", "_heard", "_parser", "_paused", "_pong",
+        "_scheduled", "_services", "_session", "_sock", "_spoke", "_unsent", "_watch", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -61,22 +60,19 @@ class WebSocket:
         self._codec = codec
         self._carrier = carrier
         self._sock = sock
-        self._parser = frames.FrameParser(
-            role="server", max_message=limits.max_message, max_fragments=limits.max_fragments
-        )
+        self._parser: frames.FrameParser | None = None  # only while a frame is unfinished
         self._unsent: bytes | memoryview = b""
         self._pong = b""
         self._scheduled = self._paused = self._closing = self._closed = self._deaf = False
+        self._greeting = True
         self._heard = services.loop.now()
-        self._stalled: Timer | None = None
+        self._spoke: Spoke | None = None
         self._session = Session(services, self, environ)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
-        self._timer: Timer | None = services.loop.call_later(
-            limits.hello_timeout, safely, self.abandon, self._hello_late
-        )
-        self._watch: Watch = services.loop.watch(sock, partial(safely, self.abandon, self._on_ready))
+        self._tick_after(limits.hello_timeout)
+        self._watch: Watch = services.loop.watch(sock, self._on_ready)
         self._watch.want(read=True, write=False)
         services.metrics.add("connections_websocket")
         if early:
@@ -103,6 +99,9 @@ class WebSocket:
     # -- reading ------------------------------------------------------------------------------------------
 
     def _on_ready(self, readable: bool, writable: bool) -> None:
+        safely(self.abandon, self._use, readable, writable)
+
+    def _use(self, readable: bool, writable: bool) -> None:
         if readable and not self._closed:
             self._read()
         if writable and not self._closed:
@@ -125,16 +124,24 @@ class WebSocket:
             return
         self._heard = self._services.loop.now()
         broken: frames.BrokenFrame | None = None
+        parser = self._parser or self._new_parser()
         try:
-            events: Sequence[frames.FrameEvent] = self._parser.feed(data)
+            events: Sequence[frames.FrameEvent] = parser.feed(data)
         except frames.BrokenFrame as error:
             events, broken = error.events, error
+        self._parser = parser if parser.unfinished else None
         for event in events:
             self._on_frame(event)
             if self._closed:
                 return
         if broken is not None:
             self._break(broken.code, broken.message)
+
+    def _new_parser(self) -> frames.FrameParser:
+        limits = self._services.limits
+        return frames.FrameParser(
+            role="server", max_message=limits.max_message, max_fragments=limits.max_fragments
+        )
 
     def _on_frame(self, event: frames.FrameEvent) -> None:
         if isinstance(event, frames.CloseFrame):
@@ -215,23 +222,17 @@ class WebSocket:
         if sent == LOST:
             self.abandon()
             return
-        if sent or not self._unsent:
-            self._restart_stall_timer()
+        if (sent or not self._unsent) and not self._closing:
+            self._tick_after(self._services.limits.send_timeout)
         # A view: what is unsent is the same bytes for all who did not take them.
         self._unsent = memoryview(data)[sent:]
         self._session.go_alone()
         self._update_watch()
 
     def _settle(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        if not self._closing:
+            self._tick_after(self._services.limits.ping_interval)
         self._update_watch()
-
-    def _restart_stall_timer(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-        self._stalled = self._services.loop.call_later(self._services.limits.send_timeout, self.abandon)
 
     def _update_watch(self) -> None:
         if not self._closed:
@@ -239,16 +240,30 @@ class WebSocket:
 
     # -- time ---------------------------------------------------------------------------------------------
 
-    def _hello_late(self) -> None:
-        if self._session.identity is None and self._session.at_rest:
-            self._session.disconnect(DisconnectCode.TOO_SLOW, "no hello arrived in time")
-        else:
-            self._ping_later()
+    def _tick_after(self, seconds: float | None) -> None:
+        """The one thing that is waited for now: a hello, room in the socket, the peer's close frame, the next ping."""
+        if self._spoke is not None:
+            self._spoke.discard(self)
+        self._spoke = None if seconds is None else self._services.wheel.add(seconds, self)
 
-    def _ping_later(self) -> None:
-        self._timer = self._services.loop.call_later(
-            self._services.limits.ping_interval, safely, self.abandon, self._ping
-        )
+    def tick(self) -> None:
+        """(The wheel's callback.)"""
+        self._spoke = None
+        safely(self.abandon, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        session, greeting = self._session, self._greeting
+        self._greeting = False
+        if self._closing:
+            self._close()
+        elif self._unsent:
+            self.abandon()
+        elif not greeting:
+            self._ping()
+        elif session.identity is None and session.at_rest:
+            session.disconnect(DisconnectCode.TOO_SLOW, "no hello arrived in time")
+        else:
+            self._tick_after(self._services.limits.ping_interval)
 
     def _ping(self) -> None:
         limits = self._services.limits
@@ -256,9 +271,8 @@ class WebSocket:
         if silent > limits.ping_interval + limits.ping_timeout and not self._paused:
             self._session.disconnect(DisconnectCode.PING_TIMEOUT, "no pong came")
             return
-        self._ping_later()
-        if not self._unsent:
-            self._send(self.wire.wrap(self._codec.encode(m.PingPush())))
+        self._tick_after(limits.ping_interval)
+        self._send(self.wire.wrap(self._codec.encode(m.PingPush())))
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -280,7 +294,6 @@ class WebSocket:
         if self._closed or self._closing:
             return
         self._closing = True
-        self._stop_timer()
         self._send(b"".join([*words, frames.close_frame(code, reason)]))
         if self._closed:
             return
@@ -290,13 +303,7 @@ class WebSocket:
         if self._deaf and not self._unsent:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
-        self._timer = self._services.loop.call_later(self._services.limits.close_timeout, self._close)
-
-    def _stop_timer(self) -> None:
-        for timer in (self._timer, self._stalled):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._stalled = None
+        self._tick_after(self._services.limits.close_timeout)
 
     def abandon(self) -> None:
         """The connection is lost or hopeless: no goodbye."""
@@ -307,7 +314,7 @@ class WebSocket:
         if self._closed:
             return
         self._closed = True
-        self._stop_timer()
+        self._tick_after(None)
         self._watch.close()
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)

@@ -72,7 +72,7 @@ def _permit(
     if not identity.may_follow(name, access.wall()):
         context = access.context(identity, environ, "shortpoll")
         access.permit(identity, declaration, name, params, context)
-    life = max(0.0, identity.grants[name] - access.wall())
+    life = max(0.0, identity.granted_until(name) - access.wall())
     return [(_TOKEN, access.token_for(identity, _TOKEN_BYTES))] if identity.changed else [], life
 
 
