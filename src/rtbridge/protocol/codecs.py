@@ -8,6 +8,7 @@ Decoding trusts nothing: whatever the bytes, it is a value of bounded depth or a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from json.encoder import encode_basestring
@@ -167,10 +168,16 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=
 def _dumps(value: object) -> bytes:
     # "replace": a lone surrogate in, say, the text of an exception must not turn its report into another
     # exception.
-    if type(value) is int:  # as the encoder would, without the time it takes to make one
-        return b"%d" % value
-    if type(value) is str:
+    if type(value) is str:  # as the encoder would, without the time it takes to make one
         return encode_basestring(value).encode("utf-8", "replace")
+    if type(value) is int:
+        return b"%d" % value
+    if type(value) is bool:
+        return b"true" if value else b"false"
+    if type(value) is float and math.isfinite(value):
+        return repr(value).encode()
+    if type(value) is list:
+        return b"[%b]" % b",".join(map(_dumps, value))
     return _encode_json(value).encode("utf-8", "replace")
 
 
