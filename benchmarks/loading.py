@@ -37,16 +37,26 @@ class Result:
         return float(self.seen["load_share"])
 
 
-def load(cpu: Callable[[], float], mode: str, *, limit: int = 60, **options: object) -> Result:
-    """One run of the load; `cpu` tells the server's CPU seconds so far."""
+def load(
+    cpu: Callable[[], float],
+    mode: str,
+    *,
+    limit: int = 60,
+    moment: Callable[[], None] = lambda: None,
+    **options: object,
+) -> Result:
+    """One run of the load; `cpu` tells the server's CPU seconds so far. `moment` is called at the start and at the
+    stop of what is measured."""
     with _started(mode, limit, options) as process:
         assert process.stdout is not None
         if not _line(process).startswith("start"):
             raise _error(process)
         before = cpu()
+        moment()
         if not _line(process).startswith("stop"):
             raise _error(process)
         spent = cpu() - before
+        moment()
         return Result(json.loads(_line(process)), spent)
 
 

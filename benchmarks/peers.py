@@ -69,6 +69,17 @@ def _one(*command: str | Path, needs: tuple[str, ...] = ()) -> Starter:
     return start
 
 
+def serving(app: str, env: dict[str, str] | None = None) -> Peer:
+    """Our own server with an application of servers/."""
+
+    def start(port: int, stack: ExitStack) -> list[Server]:
+        _need("gevent")
+        command = [sys.executable, "-m", "rtbridge", "serve", app, "--bind", f"127.0.0.1:{port}"]
+        return [stack.enter_context(Server(command, port=port, cwd=HERE, env=env))]
+
+    return Peer("rtbridge", start)
+
+
 def _need(*modules: str) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
@@ -146,23 +157,30 @@ def nchan_module() -> Path:
     return next(unpacked.rglob(MODULE))
 
 
+def nginx_server(
+    port: int, stack: ExitStack, locations: str, http: str = "", module: Path | None = None
+) -> list[Server]:
+    """nginx with one worker; `http` stands beside the server, `locations` in it."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtbridge-bench-")))
+    temporary = "".join(
+        f"{name}_temp_path {folder};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        (f"load_module {module};" if module else "")
+        + ("user root;" if os.geteuid() == 0 else "")
+        + f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log crit;"
+        + "worker_rlimit_nofile 30000; events { worker_connections 20000; }"
+        + f"http {{ access_log off; gzip off; tcp_nodelay on; {temporary}"
+        + f"keepalive_requests 100000000; keepalive_timeout 300s; {http}"
+        + f"server {{ listen 127.0.0.1:{port} backlog=4096; {locations} }} }}"
+    )
+    command = [program("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    return [stack.enter_context(Server(command, port=port))]
+
+
 def _nginx(locations: str, module: Callable[[], Path] | None = None) -> Starter:
     def start(port: int, stack: ExitStack) -> list[Server]:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtbridge-bench-")))
-        temporary = "".join(
-            f"{name}_temp_path {folder};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (folder / "nginx.conf").write_text(
-            (f"load_module {module()};" if module else "")
-            + ("user root;" if os.geteuid() == 0 else "")
-            + f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log crit;"
-            + "worker_rlimit_nofile 30000; events { worker_connections 20000; }"
-            + f"http {{ access_log off; gzip off; tcp_nodelay on; {temporary}"
-            + "keepalive_requests 100000000; keepalive_timeout 300s;"
-            + f"server {{ listen 127.0.0.1:{port} backlog=4096; {locations} }} }}"
-        )
-        command = [program("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
-        return [stack.enter_context(Server(command, port=port))]
+        return nginx_server(port, stack, locations, module=module() if module else None)
 
     return start
 
@@ -205,7 +223,6 @@ PEERS = [
     Peer(C, _c("fanout.c"), ws=RAW),
     Peer(COALESCING, _c("fanout_coalesce.c"), ws=RAW, memory=False),
     Peer(NCHAN_NAME, _nginx(NCHAN, nchan_module), ws=RAW, longpoll={**RAW, "dialect": "nchan"}),
-    Peer("node ws", _node("node_ws.js"), ws=RAW),
     Peer(NODE_SOCKET_IO, _node("node_sio.js"), ws=SOCKET_IO, longpoll=ENGINE_IO_POLL),
     Peer(
         SOCKETIO_GEVENT,
@@ -213,6 +230,7 @@ PEERS = [
         ws=SOCKET_IO,
         longpoll=ENGINE_IO_POLL,
     ),
+    Peer("node ws", _node("node_ws.js"), ws=RAW),
     Peer(
         "python-socketio, uvicorn",
         _one(*_uvicorn("sio_uvicorn:app"), needs=("socketio", "uvicorn", "uvloop", "httptools")),
@@ -228,6 +246,9 @@ PEERS = [
     ),
     Peer("Django Channels, uvicorn, Redis", _channels, ws=RAW),
 ]
+
+GOAL_PEERS = (RTBRIDGE, C, COALESCING, NCHAN_NAME, NODE_SOCKET_IO, SOCKETIO_GEVENT)
+"""Ours and those that a goal names: a quick run measures no others."""
 
 PYWSGI = "bare pywsgi"
 DJANGO = "Django view on pywsgi"

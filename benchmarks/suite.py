@@ -10,91 +10,22 @@ build/bench/suite.json.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
-from .harness import (
-    BenchmarkError,
-    Goal,
-    Sample,
-    Table,
-    compile_c,
-    end_on_sigterm,
-    environment,
-    pin_load,
-    raise_file_limit,
-    save,
-)
+from .figures import PAYLOAD, PROFILES, Figures, Profile
+from .harness import BenchmarkError, Table, environment, save
 from .harness.build import ROOT
-from .loading import LOAD, held, load
-from .peers import (
-    COALESCING,
-    DJANGO,
-    NCHAN_NAME,
-    NODE_SOCKET_IO,
-    PEERS,
-    POLLED,
-    PYWSGI,
-    RTBRIDGE,
-    SOCKETIO_GEVENT,
-    C,
-    Peer,
-    Running,
-)
-
-PAYLOAD = 128
-IDLE = ("idle WebSocket", "parked long poll", "idle event stream", "idle keep-alive")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How much is measured. `budget` seconds bound it all: past it nothing further begins."""
-
-    rounds: int
-    seconds: float
-    populations: tuple[int, ...]
-    idle: int
-    budget: float
-
-
-PROFILES = {
-    "quick": Profile(rounds=1, seconds=1.2, populations=(1000,), idle=2000, budget=250),
-    "standard": Profile(rounds=3, seconds=2.5, populations=(1000,), idle=5000, budget=1350),
-    "full": Profile(rounds=5, seconds=4, populations=(100, 1000, 5000), idle=5000, budget=7200),
-}
-
-
-@dataclass
-class Figures:
-    """All that was measured: by measure and name, one value per round; and what could not be, with the reason."""
-
-    values: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
-    skipped: dict[str, str] = field(default_factory=dict)
-
-    def add(self, measure: str, name: str, value: float) -> None:
-        self.values[measure][name].append(value)
-
-    def sample(self, measure: str, name: str) -> Sample | None:
-        values = self.values.get(measure, {}).get(name)
-        return Sample.of(values) if values else None
-
-    def ratio(self, measure: str, name: str, to: str) -> float | None:
-        ours, theirs = self.sample(measure, name), self.sample(measure, to)
-        return ours.median / theirs.median if ours and theirs and theirs.median else None
-
-    def skip(self, name: str, error: Exception) -> None:
-        reason = str(error).strip() or type(error).__name__
-        print(f"   SKIPPED {name}: {reason.splitlines()[0]}", flush=True)
-        self.skipped[name] = reason
+from .loading import held, load
+from .options import begin, parser_for
+from .peers import PEERS, POLLED, RTBRIDGE, Peer, Running
+from .slow import slow_consumers
+from .verdicts import goals, tables
 
 
 def fan_out(peer: Peer, running: Running, population: int, profile: Profile, figures: Figures) -> None:
@@ -116,29 +47,6 @@ def fan_out(peer: Peer, running: Running, population: int, profile: Profile, fig
             figures.add(f"latency {name}", peer.name, result.seen[name])
     except BenchmarkError as error:
         figures.skip(f"{peer.name}, latency", error)
-
-
-def slow_consumers(peer: Peer, profile: Profile, figures: Figures) -> None:
-    """500 who read, alone and beside 500 who do not: what the others lose, and what is held for the sleepers."""
-    common: dict[str, Any] = {
-        "window": 16,
-        "size": PAYLOAD,
-        "warm": 4,
-        "seconds": 2 * profile.seconds,
-        **peer.ws,
-    }
-    try:
-        with peer.running() as running:
-            alone = load(running.cpu, "fanout", port=running.port, count=500, **common)
-            grown = running.pss()
-        with peer.running() as running:
-            beside = load(running.cpu, "fanout", port=running.port, count=1000, asleep=500, **common)
-            grown = running.pss() - grown
-        share = beside.per_cpu_second("deliveries") / alone.per_cpu_second("deliveries")
-        figures.add("slow consumers", peer.name, share)
-        figures.add("slow consumers, KiB more", peer.name, grown)
-    except BenchmarkError as error:
-        figures.skip(f"{peer.name}, slow consumers", error)
 
 
 def connect_rate(peer: Peer, running: Running, profile: Profile, figures: Figures) -> None:
@@ -275,7 +183,7 @@ def round_of(profile: Profile, figures: Figures, only: str, deadline: float) -> 
         except (BenchmarkError, OSError) as error:
             figures.skip("short poll", error)
     for peer in PEERS:
-        if only not in peer.name:
+        if only not in peer.name or peer.name not in profile.peers:
             continue
         if time.monotonic() > deadline:
             figures.skip(peer.name, BenchmarkError("no time left"))
@@ -299,110 +207,16 @@ def round_of(profile: Profile, figures: Figures, only: str, deadline: float) -> 
             figures.skip(peer.name, error)
 
 
-# --- what it says -------------------------------------------------------------------------------------------------
-
-
-def tables(profile: Profile, figures: Figures) -> list[Table]:
-    found = []
-    for population in profile.populations:
-        one, many = (f"fan-out {window} to {population}" for window in (1, 16))
-        table = Table(
-            f"Fan-out to {population} WebSockets: deliveries per second of server CPU ({PAYLOAD} bytes)",
-            ["1 in flight", "load share", "16 in flight", "load share", "lost"],
-            note="load share: how busy the load generator's core was. lost: missing publications, and stalls.",
-        )
-        for peer in PEERS:
-            lost = sum(sum(figures.values[f"{name} lost"][peer.name]) for name in (one, many))
-            if figures.sample(one, peer.name) or figures.sample(many, peer.name):
-                names = (one, one + " load share", many, many + " load share")
-                table.add(peer.name, *(figures.sample(name, peer.name) for name in names), lost)
-        found.append(table)
-    table = Table("Latency at 20 publishes a second to 1000 WebSockets, ms", ["p50", "p99"])
-    for peer in PEERS:
-        if figures.sample("latency p50", peer.name):
-            table.add(peer.name, *(figures.sample(f"latency {name}", peer.name) for name in ("p50", "p99")))
-    found.append(table)
-    columns = ["WebSocket", "long poll", "event stream", "keep-alive"]
-    table = Table(f"Idle connections: KiB of PSS each, at {profile.idle}", columns)
-    for peer in PEERS:
-        if figures.sample("idle WebSocket", peer.name):
-            table.add(
-                peer.name,
-                *(figures.sample(name, peer.name) for name in IDLE),
-            )
-    found.append(table)
-    table = Table(
-        "Long poll, 500 parked, browser-sized heads: deliveries per CPU second", ["", "load share", "lost"]
-    )
-    for peer in PEERS:
-        if figures.sample("long poll", peer.name):
-            lost = sum(figures.values["long poll lost"][peer.name])
-            names = ("long poll", "long poll load share")
-            table.add(peer.name, *(figures.sample(name, peer.name) for name in names), lost)
-    found.append(table)
-    measures = ("short poll, nothing new", "short poll, one new")
-    table = Table("Short poll, browser-sized heads: answers per CPU second", ["nothing new", "one new"])
-    for name in (RTBRIDGE, "rtbridge, POST", *POLLED):
-        if figures.sample(measures[0], name):
-            table.add(name, *(figures.sample(measure, name) for measure in measures))
-    found.append(table)
-    table = Table("Connects, handshake and subscription included, per CPU second", [""])
-    for peer in PEERS:
-        if figures.sample("connects", peer.name):
-            table.add(peer.name, figures.sample("connects", peer.name))
-    found.append(table)
-    return [table for table in found if table.rows]
-
-
-def goals(figures: Figures) -> list[Goal]:
-    """What must be reached, as ratios within this run."""
-    found = []
-
-    def times(measure: str, label: str, *bounds: tuple[float, str]) -> None:
-        for bound, peer in bounds:
-            found.append(Goal(f"{label} / {peer}", bound, figures.ratio(measure, RTBRIDGE, peer), unit=" x"))
-
-    def within(measure: str, label: str, *bounds: tuple[float, str]) -> None:
-        for bound, peer in bounds:
-            found.append(Goal(f"{label} / {peer}", bound, figures.ratio(measure, RTBRIDGE, peer), True, " x"))
-
-    def kib(measure: str) -> None:
-        sample = figures.sample(measure, RTBRIDGE)
-        found.append(Goal(f"{measure}, each", 1.5, sample and sample.median, True, " KiB"))
-
-    python, node = SOCKETIO_GEVENT, NODE_SOCKET_IO
-    times("fan-out 1 to 1000", "fan-out, 1 in flight", (0.9, NCHAN_NAME), (1.5, node), (4, python), (0.6, C))
-    times("fan-out 16 to 1000", "fan-out, 16 in flight", (0.6, COALESCING), (10, node), (15, python))
-    for name in ("p50", "p99"):
-        within(f"latency {name}", f"latency at 20/s, {name}", (1, node), (1.3, NCHAN_NAME))
-    for measure in IDLE:
-        kib(measure)
-    times("long poll", "long poll, 500 parked", (0.6, NCHAN_NAME), (1.5, node), (8, python))
-    for measure in ("nothing new", "one new"):
-        times(f"short poll, {measure}", f"short poll, {measure}", (3, PYWSGI), (7, DJANGO))
-    found.append(Goal("10,000 clients recover", 5, None, True, " s"))
-    share = figures.sample("slow consumers", RTBRIDGE)
-    found.append(
-        Goal("500 of 1,000 do not read: throughput of the others", 0.9, share and share.median, unit=" x")
-    )
-    return found
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_const", dest="profile", const="quick", default="standard")
-    parser.add_argument("--full", action="store_const", dest="profile", const="full")
+    parser = parser_for(__doc__)
     parser.add_argument("--only", default="", metavar="WORD", help="only peers whose name has it")
     options = parser.parse_args(arguments)
     profile, figures = PROFILES[options.profile], Figures()
-    limit = raise_file_limit()
+    limit = begin()
     idle = min(profile.idle, limit - 200)
     if idle < profile.idle:
         print(f"only {limit} files may be open: idle memory is measured at {idle}")
-        profile = Profile(profile.rounds, profile.seconds, profile.populations, idle, profile.budget)
-    pin_load()
-    end_on_sigterm()
-    compile_c(LOAD)
+        profile = replace(profile, idle=idle)
     began = time.monotonic()
     for number in range(profile.rounds):
         spent = time.monotonic() - began
@@ -418,10 +232,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"SKIPPED {name}: {reason.splitlines()[0]}")
     facts = environment()
     print("\n" + json.dumps(facts, indent=None))
-    verdicts = [
-        {"name": goal.name, "bound": goal.bound, "value": goal.value, "verdict": goal.verdict}
-        for goal in reached
-    ]
     path = save(
         "suite",
         {
@@ -429,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
             "seconds": round(time.monotonic() - began),
             "figures": figures.values,
             "tables": shown,
-            "goals": verdicts,
+            "goals": [goal.plain() for goal in reached],
             "skipped": figures.skipped,
         },
     )

@@ -1,11 +1,23 @@
 #!/bin/sh
-# bench.sh quick|standard|full [ARGUMENT ...]: the hot paths alone, then us and our peers side by side. JSON in build/bench.
+# bench.sh quick|standard|full [ARGUMENT ...]: every benchmark, then all goals with their verdicts and the report with
+# its plots. JSON in build/bench. Arguments (--only WORD) go to the suite, and leave the others out.
 set -eu
 cd "$(dirname "$0")/.."
 profile="$1"
 shift
-.venv/bin/python -m benchmarks.micro
-case "$profile" in
-    standard) exec .venv/bin/python -m benchmarks.suite "$@" ;;
-    *) exec .venv/bin/python -m benchmarks.suite "--$profile" "$@" ;;
-esac
+python=.venv/bin/python
+option=""
+[ "$profile" = standard ] || option="--$profile"
+if [ $# -gt 0 ]; then
+    exec $python -m benchmarks.suite $option "$@"
+fi
+mkdir -p build/bench
+rm -f build/bench/*.json # of another run: the report would mix them
+for part in micro suite recovery through_redis comparison growth; do
+    echo "== $part"
+    case $part in
+        micro) $python -m benchmarks.micro ;;
+        *) $python -m "benchmarks.$part" $option ;;
+    esac
+done
+exec $python -m benchmarks.report

@@ -18,7 +18,7 @@ def compile_c(source: Path, *options: str) -> Path:
     if compiler is None:
         raise BenchmarkError("no C compiler (Debian: apt-get install gcc libc6-dev)")
     program = OUTPUT / source.stem
-    newest = max(file.stat().st_mtime for file in source.parent.glob("*.c"))
+    newest = max(file.stat().st_mtime for file in source.parent.glob("*.[ch]"))
     if not program.exists() or program.stat().st_mtime < newest:
         OUTPUT.mkdir(parents=True, exist_ok=True)
         command = [compiler, "-O2", "-Wall", "-Wextra", *options, "-o", str(program), str(source)]

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .build import ROOT
-from .process import CORES
+from .process import CORES, TICKS
 from .samples import Sample
 
 PACKAGES = (
@@ -35,6 +36,23 @@ PACKAGES = (
     "flask",
     "redis",
 )
+
+
+def _machine_seconds() -> float:
+    """CPU seconds that this machine's cores have worked, for anybody."""
+    user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + sum(rest[:2])) / TICKS
+
+
+BEGAN = (time.monotonic(), _machine_seconds())
+
+
+def others() -> float:
+    """Share of the machine's CPU that others took since this program began: with more than little, its latencies
+    mean nothing. (Others: neither we nor what we started.)"""
+    wall, busy = time.monotonic() - BEGAN[0], _machine_seconds() - BEGAN[1]
+    own = sum(os.times()[:4])
+    return max(0.0, (busy - own) / (wall * (os.cpu_count() or 1)))
 
 
 @dataclass
@@ -62,6 +80,10 @@ class Goal:
         met = self.value <= self.bound if self.at_most else self.value >= self.bound
         return "reached" if met else "MISSED"
 
+    def plain(self) -> dict[str, Any]:
+        """For the JSON."""
+        return {**asdict(self), "verdict": self.verdict}
+
     def row(self) -> Row:
         sign = "<=" if self.at_most else ">="
         value = "-" if self.value is None else spread(self.value) + self.unit
@@ -82,9 +104,12 @@ class Table:
     def of_goals(cls, goals: Sequence[Goal], title: str = "Goals") -> Table:
         return cls(title, ["goal", "reached", "verdict"], [goal.row() for goal in goals])
 
+    def texts(self) -> list[list[str]]:
+        """The rows as they are read, each with its name first."""
+        return [[row.name, *(spread(cell) for cell in row.cells)] for row in self.rows]
+
     def text(self) -> str:
-        lines = [["", *self.columns]]
-        lines += [[row.name, *(spread(cell) for cell in row.cells)] for row in self.rows]
+        lines = [["", *self.columns], *self.texts()]
         widths = [
             max(len(line[at]) if at < len(line) else 0 for line in lines) for at in range(len(lines[0]))
         ]
@@ -127,6 +152,16 @@ def _says(program: str, *arguments: str) -> str | None:
     return words[0] if words else None
 
 
+def _npm() -> dict[str, str]:
+    """Versions of node's peers, as they are installed."""
+    found = {}
+    for name in ("socket.io", "ws"):
+        path = ROOT / "benchmarks" / "servers" / "node_modules" / name / "package.json"
+        if path.is_file():
+            found[name] = str(json.loads(path.read_text())["version"])
+    return found
+
+
 def environment() -> dict[str, Any]:
     """Date, machine and versions: without them a figure says nothing."""
     versions = {}
@@ -151,7 +186,8 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
         "programs": {name: version for name, version in said.items() if version},
-        "load_average": list(os.getloadavg()),
+        "npm": _npm(),
+        "others": round(others(), 3),
     }
 
 

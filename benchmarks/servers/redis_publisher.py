@@ -1,0 +1,103 @@
+"""A process beside the servers that publishes through Redis: `redis_publisher.py HOW REDIS_PORT RATE COUNT`.
+
+HOW is `rtbridge` (a channel's publish), `bus` (only its bus), `plain` (redis-py, one EVALSHA for each, the same work
+in Redis), or `socketio` (python-socketio's write-only RedisManager). 64 greenlets. RATE publications a second, evenly;
+0: each greenlet as fast as it can. A text says when it left: ~NUMBER@MICROSECONDS of the monotonic clock. Prints one
+line of JSON.
+"""
+
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+
+import gevent  # noqa: E402
+
+GREENLETS, SIZE = 64, 128
+SCRIPT = """
+local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, offset .. '-0', 'd', ARGV[1])
+redis.call('EXPIRE', KEYS[1], 2592000)
+redis.call('EXPIRE', KEYS[2], 3600)
+redis.call('PUBLISH', KEYS[3], offset .. ' ' .. ARGV[1])
+return offset
+"""
+"""What a publish script does at the least: position, history, their expiry, notification."""
+
+Publish = Callable[[str], object]
+
+
+def rtbridge(url: str) -> Publish:
+    from redis_app import make
+
+    return make(url)[1].publish
+
+
+def bus(url: str) -> Publish:
+    from redis_app import make
+
+    rt, feed = make(url)
+    return lambda text: rt._bus.publish("feed", json.dumps(text).encode(), feed.keep)
+
+
+def plain(url: str) -> Publish:
+    import redis
+
+    script = redis.Redis.from_url(url).register_script(SCRIPT)
+    return lambda text: script(keys=["log", "history", "news"], args=[text])
+
+
+def socketio(url: str) -> Publish:
+    from socketio import RedisManager
+
+    manager = RedisManager(url, write_only=True)
+    return lambda text: manager.emit("m", text)
+
+
+def main(how: str, port: str, rate: float, count: int) -> None:
+    publish = {"rtbridge": rtbridge, "bus": bus, "plain": plain, "socketio": socketio}[how](
+        f"redis://127.0.0.1:{port}/0"
+    )
+    taken: list[float] = []
+    failed: list[str] = []
+    next_number = iter(range(1, count + 1))
+
+    def one(number: int) -> None:
+        began = time.monotonic()
+        text = f"~{number:08d}@{began * 1e6:016.0f}"
+        try:
+            publish(text.ljust(SIZE, "x"))
+        except Exception as error:
+            failed.append(repr(error))
+        taken.append(time.monotonic() - began)
+
+    def work() -> None:
+        for number in next_number:
+            due = start + number / rate if rate else 0.0
+            if due > time.monotonic():
+                gevent.sleep(due - time.monotonic())
+            one(number)
+
+    publish(f"~{0:08d}@".ljust(SIZE, "x"))  # the connection, the script
+    cpu = time.process_time()
+    start = time.monotonic()
+    gevent.joinall([gevent.spawn(work) for _ in range(GREENLETS)])
+    wall = time.monotonic() - start
+    taken.sort()
+    found = {"count": len(taken), "wall": wall, "rate": len(taken) / wall, "cpu": time.process_time() - cpu}
+    found |= {
+        f"p{share}": 1000 * taken[min(len(taken) - 1, len(taken) * share // 100)] for share in (50, 95, 99)
+    }
+    print(json.dumps({**found, "failed": len(failed), "failure": failed[0] if failed else None}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    os._exit(0)  # whatever the peers' connections would still like to do

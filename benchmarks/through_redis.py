@@ -1,0 +1,316 @@
+"""Publishing from another process, through Redis: how fast, how many a second with none lost, how soon they are there.
+
+    python -m benchmarks.through_redis [--quick | --full]
+
+Redis and one worker that serves have the server's core; the process that publishes has the load's. Three questions:
+what a publish costs the publisher (64 greenlets of one process, against plain redis-py with the same work in Redis); at
+which rate ten subscribers still get everything, no later than a second; and the latency at 50 a second. Peers:
+python-socketio's Redis manager and node's redis-adapter. Also what one Redis can take, for capacity.py. Results go to
+build/bench/redis.json.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .harness import BenchmarkError, Goal, Server, Table, free_port, save, spread
+from .harness.process import LOAD_CORE, child_of
+from .loading import load
+from .options import begin, choose
+from .peers import HERE, OURS, RTBRIDGE, SOCKET_IO, program
+
+SUBSCRIBERS = 10
+LATE = 1000.0
+"""ms: a rate counts as sustained while 99 % are there no later."""
+FIRST, MOST, REFINED = 500.0, 100_000.0, 3
+"""Rates tried, publications per second: from the first, doubled; then refined so many times."""
+
+NODE, SOCKETIO = "node redis-adapter", "python-socketio RedisManager"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A peer: what serves (PORT stands for its port), what publishes, and the load's options."""
+
+    name: str
+    serves: tuple[str, ...]
+    publishes: tuple[str, ...]
+    ws: dict[str, str]
+
+
+def ways() -> list[Way]:
+    ours = (sys.executable, "-m", "rtbridge", "serve", "redis_app:app", "--bind", "127.0.0.1:PORT")
+    python = (sys.executable, "redis_publisher.py")
+    found = [
+        Way(RTBRIDGE, ours, (*python, "rtbridge"), OURS),
+        Way(SOCKETIO, (sys.executable, "sio_redis.py", "PORT"), (*python, "socketio"), SOCKET_IO),
+    ]
+    if (HERE / "node_modules" / "@socket.io" / "redis-adapter").is_dir():
+        node = program("node")
+        found.append(
+            Way(NODE, (node, "node_redis.js", "PORT"), (node, "node_redis.js", "publish"), SOCKET_IO)
+        )
+    return found
+
+
+@contextmanager
+def redis() -> Iterator[Server]:
+    """A Redis of our own, without persistence."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="rtbridge-bench-") as folder:
+        quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
+        with Server(
+            [program("redis-server"), "--port", str(port), *quiet], port=port, cwd=Path(folder)
+        ) as server:
+            yield server
+
+
+def publish(
+    command: tuple[str, ...], port: int, rate: float, count: int, limit: float = 60
+) -> dict[str, Any]:
+    """Run a publisher to its end, on the load's core; what it said."""
+    done = subprocess.run(
+        [*command, str(port), str(rate), str(count)],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        preexec_fn=lambda: child_of(LOAD_CORE),
+    )
+    if done.returncode or not done.stdout.strip():
+        raise BenchmarkError(f"the publisher failed: {(done.stderr or done.stdout).strip()[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["failed"]:
+        raise BenchmarkError(f"{found['failed']} publishes failed: {found.get('failure')}")
+    return found
+
+
+def publishing(count: int) -> dict[str, dict[str, Any]]:
+    """As fast as 64 greenlets can: rate, latency of a call, CPU of the publisher and of Redis."""
+    found = {}
+    for how in ("plain", "bus", "rtbridge"):
+        with redis() as server:
+            before = server.cpu()
+            seen = publish((sys.executable, "redis_publisher.py", how), server.port, 0, count)
+            found[how] = {**seen, "redis_cpu": server.cpu() - before}
+    return found
+
+
+def deliver(way: Way, running: Server, redis_port: int, rate: float, seconds: float) -> dict[str, Any]:
+    """Publish at a rate to ten subscribers; what they saw."""
+    count = max(1, round(rate * seconds))
+    started, seen = threading.Event(), dict[str, Any]()
+
+    def subscribe() -> None:
+        try:
+            options: dict[str, Any] = {**way.ws, "until": count, "size": 128, "count": SUBSCRIBERS}
+            options |= {"port": running.port, "seconds": seconds + 12}
+            listened = load(running.cpu, "listen", moment=started.set, **options)
+            seen.update(listened.seen)
+        except BenchmarkError as error:
+            seen["error"] = error
+        started.set()
+
+    listener = threading.Thread(target=subscribe)
+    listener.start()
+    try:
+        started.wait(30)
+        sent = publish(way.publishes, redis_port, rate, count)
+    finally:
+        listener.join(60)
+    if "error" in seen:
+        raise seen["error"]
+    kept_up = sent["rate"] >= 0.95 * rate
+    return {**seen, "rate": rate, "sent_rate": sent["rate"], "kept_up": kept_up}
+
+
+def sustained(measure: Callable[[float], dict[str, Any]], end: float) -> tuple[float, list[dict[str, Any]]]:
+    """The highest rate that was published in time, delivered whole and soon; and all that was tried: twice the one
+    before until one fails, then between the two. One failure may be the machine's: it is tried again."""
+    tried: list[dict[str, Any]] = []
+
+    def holds(rate: float) -> bool:
+        for _ in range(2):
+            seen = measure(rate)
+            whole = not seen["missing"] and not seen["gaps"] and seen["p99"] <= LATE
+            good = bool(seen["kept_up"] and whole)
+            tried.append(
+                {name: seen[name] for name in ("rate", "sent_rate", "missing", "gaps", "p50", "p99")}
+            )
+            if good or time.monotonic() > end:
+                return good
+        return False
+
+    best, rate = 0.0, FIRST
+    while rate <= MOST and time.monotonic() < end and holds(rate):
+        best, rate = rate, 2 * rate
+    for _ in range(REFINED):
+        between = math.sqrt(best * rate)
+        if not best or time.monotonic() > end:
+            break
+        if holds(between):
+            best = between
+        else:
+            rate = between
+    return best, tried
+
+
+def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    seconds, budget = {"quick": (1.0, 18.0), "standard": (2.0, 60.0), "full": (5.0, 300.0)}[profile]
+    for way in ways():
+        print(f"   {way.name}", flush=True)
+        try:
+            with redis() as store:
+                port = free_port()
+                command = [word.replace("PORT", str(port)) for word in way.serves]
+                with Server(command, port=port, cwd=HERE, env={"REDIS_PORT": str(store.port)}) as running:
+                    calm = deliver(way, running, store.port, 50, 2 * seconds)
+                    end = time.monotonic() + budget
+                    best, tried = sustained(partial(deliver, way, running, store.port, seconds=seconds), end)
+                    found[way.name] = {
+                        "sustained": best,
+                        "p50": calm["p50"],
+                        "p99": calm["p99"],
+                        "tried": tried,
+                    }
+        except (BenchmarkError, OSError, subprocess.SubprocessError) as error:
+            print(f"   SKIPPED {way.name}: {str(error).splitlines()[0]}", flush=True)
+            skipped[way.name] = str(error)
+    return found
+
+
+def notifications(processes: int = 50, count: int = 20_000) -> float:
+    """Notifications per second of Redis CPU, to so many processes that follow a channel."""
+    with redis() as server:
+        listeners = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(processes)]
+        for listener in listeners:
+            listener.sendall(b"SUBSCRIBE news\r\n")
+            listener.recv(1000)
+        message = b"*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$128\r\n" + b"x" * 128 + b"\r\n"
+        stop = threading.Event()
+        reading = threading.Thread(target=_drain, args=(listeners, stop))
+        reading.start()
+        publisher = socket.create_connection(("127.0.0.1", server.port))
+        publisher.settimeout(30)
+        before = server.cpu()
+        for _ in range(count // 100):
+            publisher.sendall(message * 100)
+            left = 100
+            while left > 0:
+                left -= publisher.recv(65536).count(b"\n")
+        spent = server.cpu() - before
+        stop.set()
+        reading.join()
+        for connection in (*listeners, publisher):
+            connection.close()
+    return processes * count / max(spent, 0.01)
+
+
+def _drain(listeners: list[socket.socket], stop: threading.Event) -> None:
+    import select
+
+    while not stop.is_set():
+        for ready in select.select(listeners, [], [], 0.1)[0]:
+            ready.recv(1 << 20)
+
+
+def goals(calls: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[Goal]:
+    def ratio(field: str, peer: str) -> float | None:
+        ours, theirs = (found.get(name, {}).get(field) for name in (RTBRIDGE, peer))
+        return ours / theirs if ours is not None and theirs else None
+
+    label = f"through Redis: sustained to {SUBSCRIBERS}"
+    bus, plain = calls.get("bus"), calls.get("plain")
+    rate = bus["rate"] / plain["rate"] if bus and plain else None
+    return [
+        Goal("through Redis: publishes of one gevent process / plain redis-py", 4, rate, unit=" x"),
+        Goal("through Redis: p99 of a publish meanwhile", 5, bus["p99"] if bus else None, True, " ms"),
+        Goal(
+            f"{label} / python-socketio",
+            2,
+            ratio("sustained", SOCKETIO),
+            unit=" x",
+        ),
+        Goal(
+            f"{label} / node redis-adapter",
+            1.5,
+            ratio("sustained", NODE),
+            unit=" x",
+        ),
+        Goal(
+            "through Redis: p50 at 50 publishes/s / node redis-adapter", 1.3, ratio("p50", NODE), True, " x"
+        ),
+    ]
+
+
+def tables(
+    calls: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]], told: float | None
+) -> list[Table]:
+    names = {
+        "plain": "redis-py, EVALSHA",
+        "bus": "rtbridge, its bus",
+        "rtbridge": "rtbridge, channel.publish",
+    }
+    called = Table(
+        "Publishing through Redis from one process, 64 greenlets",
+        ["publishes/s", "p50 ms", "p99 ms", "publisher CPU, µs each", "Redis CPU, µs each"],
+    )
+    for how, seen in calls.items():
+        each = [1e6 * seen[name] / seen["count"] for name in ("cpu", "redis_cpu")]
+        called.add(names[how], seen["rate"], seen["p50"], seen["p99"], *each)
+    if told:
+        called.note = f"One Redis hands out {spread(told)} notifications per second of its CPU."
+    delivered = Table(
+        f"From another process through Redis to {SUBSCRIBERS} subscribers",
+        ["sustained/s", "p50 ms at 50/s", "p99 ms at 50/s"],
+        note=f"sustained: published in time, none lost, and 99 % there within {LATE / 1000:g} s.",
+    )
+    for name, seen in found.items():
+        delivered.add(name, seen["sustained"], seen["p50"], seen["p99"])
+    return [table for table in (called, delivered) if table.rows]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    profile = choose(__doc__, arguments)
+    begin()
+    began, skipped = time.monotonic(), dict[str, str]()
+    calls: dict[str, dict[str, Any]] = {}
+    costs: dict[str, float] = {}
+    try:
+        calls = publishing({"quick": 20_000, "standard": 50_000, "full": 200_000}[profile])
+        costs = {
+            "publishes": calls["bus"]["count"] / calls["bus"]["redis_cpu"],
+            "notifications": notifications(),
+        }
+    except (BenchmarkError, OSError, subprocess.SubprocessError) as error:
+        print(f"   SKIPPED publishing: {error}", flush=True)
+        skipped["publishing"] = str(error)
+    found = peers(profile, skipped)
+    shown, reached = tables(calls, found, costs.get("notifications")), goals(calls, found)
+    for table in [*shown, Table.of_goals(reached)]:
+        print(table.text())
+    content = {"calls": calls, "peers": found, "costs": costs, "tables": shown, "skipped": skipped}
+    seconds = round(time.monotonic() - began)
+    save(
+        "redis",
+        {"profile": profile, "seconds": seconds, "goals": [goal.plain() for goal in reached], **content},
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
