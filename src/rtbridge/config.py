@@ -41,6 +41,15 @@ class Limits:
     max_publication: int = 262_144
     """Bytes of one publication's data as JSON."""
 
+    max_snapshot: int = 1_048_576
+    """Bytes of one snapshot's data as JSON."""
+    snapshot_workers: int = 4
+    """Snapshots that a process makes at the same time."""
+    snapshot_reuse: float = 1.0
+    """Seconds a snapshot, or the failure to make it, is given to whoever asks next, rather than made anew."""
+    gap_jitter: float = 3.0
+    """Seconds over which snapshots and fetches are spread, where a log is lost and everybody has a gap at once."""
+
     # How long connections wait.
     poll_wait: float = 25.0
     """Longest seconds a long poll is parked."""

@@ -20,13 +20,16 @@ GAP = "a gap"
 
 
 class Follower:
-    """Follows channels on some transport.
+    """Follows channels on some transport, and takes snapshots where there are some.
 
     Attributes:
+        waits: whether it is there while nothing is published.
         seen: channel -> what was delivered of it, data or `GAP`.
         refused: channel -> the code it was refused with.
         results: call id -> the reply.
     """
+
+    waits = True
 
     def __init__(self, house: House, cursor: Mapping[str, str | None]) -> None:
         self.house = house
@@ -58,9 +61,18 @@ class Follower:
         kind = message.get("type", "subscribed")
         channel = message.get("channel", "")
         if kind in ("subscribed", "publications") and channel in self.cursor:
+            if message.get("snapshot") is True:
+                return
+            if "snapshot" in message:
+                self.take({**message, "type": "snapshot", "data": message["snapshot"]})
+                return
             if message.get("recovered") is False:
                 self.seen[channel].append(GAP)
             self.seen[channel] += [each["data"] for each in message["publications"]]
+            self.cursor[channel] = message["position"]
+        elif kind == "snapshot":
+            mark = GAP if message.get("recovered") is False else "now"
+            self.seen[channel].append((mark, message["data"]))
             self.cursor[channel] = message["position"]
         elif kind == "gap":
             self.seen[channel].append(GAP)
@@ -88,6 +100,9 @@ class ChannelContract:
         house.channel("price", public=True, keep="latest")
         house.channel("club").authorize(lambda ctx: False)
         house.channel("nobodys")
+        house.channel("typing", public=True, keep="volatile")
+        rows = house.channel("rows", public=True, keep=History(60, ttl=3600))
+        rows.snapshot(lambda ctx: house.fanout.tail("rows").position().offset)
         house.call("add", lambda ctx, a, b: a + b)
         return house
 
@@ -159,6 +174,73 @@ class ChannelContract:
         house.publish("price", 4)
         follower.look()
         assert follower.seen["price"] == [3, 4]
+        follower.close()
+
+    def test_volatile_reaches_who_waits(self, house: House, open: Open) -> None:
+        house.publish("typing", "before")
+        follower = open(house, {"typing": None})
+        follower.look()
+        house.publish("typing", "ann")
+        follower.look()
+        house.publish("typing", "bob")
+        house.publish("typing", "eve")
+        follower.look()
+        assert follower.seen["typing"] == (["ann", "bob", "eve"] if follower.waits else [])
+        follower.close()
+
+    def test_volatile_is_gone_for_who_comes_later(self, house: House, open: Open) -> None:
+        other = open(house, {"typing": None})
+        other.look()
+        start = house.publish("typing", "seen")
+        house.publish("typing", "while nobody of us waited")
+        other.look()
+        house.loop.advance(3 * house.limits.sweep_interval)
+        follower = open(house, {"typing": str(start)})
+        follower.look()
+        assert follower.seen["typing"] == []
+        house.publish("typing", "now")
+        follower.look()
+        assert follower.seen["typing"] == (["now"] if follower.waits else [])
+        other.close()
+        follower.close()
+
+    def test_the_newest_of_latest_at_first(self, house: House, open: Open) -> None:
+        for value in (1, 2, 3):
+            house.publish("price", value)
+        follower = open(house, {"price": None})
+        follower.look()
+        assert follower.seen["price"] == [3]
+        follower.close()
+
+    def test_the_snapshot_and_then_live(self, house: House, open: Open) -> None:
+        for value in range(1, 4):
+            house.publish("rows", value)
+        follower = open(house, {"rows": None})
+        follower.look()
+        house.publish("rows", 4)
+        follower.look()
+        house.publish("rows", 5)
+        follower.look()
+        assert follower.seen["rows"] == [("now", 3), 4, 5]
+        follower.close()
+
+    def test_a_snapshot_in_place_of_a_gap(self, house: House, open: Open) -> None:
+        house.publish("rows", 1)
+        follower = open(house, {"rows": "other.1"})
+        follower.look()
+        house.publish("rows", 2)
+        follower.look()
+        assert follower.seen["rows"] == [(GAP, 1), 2]
+        follower.close()
+
+    def test_what_is_published_while_the_snapshot_is_made(self, house: House, open: Open) -> None:
+        """Pinned first: nothing is left out, whatever happens meanwhile."""
+        busy = house.channel("busy", public=True)
+        busy.snapshot(lambda ctx: [house.publish("busy", value).offset for value in (1, 2)] and "taken")
+        follower = open(house, {"busy": None})
+        follower.look()
+        follower.look()
+        assert follower.seen["busy"] == [("now", "taken"), 1, 2]
         follower.close()
 
     @pytest.mark.parametrize("channel", ["club", "nobodys", "undeclared"])

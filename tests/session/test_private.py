@@ -179,7 +179,7 @@ def test_the_cursor_moves_on_in_time():
     house.loop.advance(26)
     (move,) = client.take()
     assert move["publications"] == [] and move["channel"] == PRIVATE
-    house.loop.advance(200)
+    house.loop.advance(180)
     assert client.take() == []
 
 

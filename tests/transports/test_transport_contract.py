@@ -15,6 +15,7 @@ from rtbridge.protocol import frames
 from rtbridge.protocol.codecs import JSON
 from rtbridge.protocol.positions import Position
 from rtbridge.session.access import no_such_channel
+from rtbridge.session.snapshots import wish_for
 from rtbridge.transports.eventstream import EventStream
 from rtbridge.transports.longpoll import LongPoll
 from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
@@ -41,7 +42,8 @@ class Messages(Follower):
 
     def commands(self) -> list[object]:
         wanted = [
-            {"type": "subscribe", "channel": channel, **({"position": position} if position else {})}
+            {"type": "subscribe", "channel": channel, "snapshot": True}
+            | ({"position": position} if position else {})
             for channel, position in self.cursor.items()
             if channel not in self.refused
         ]
@@ -52,6 +54,7 @@ class Messages(Follower):
 class ByPolling(Messages):
     """Each look is a poll, and another one while an answer says `more`."""
 
+    waits = False
     poll: ShortPoll | None = None
 
     def begin(self, carrier: StubCarrier) -> ShortPoll:
@@ -77,6 +80,8 @@ class ByPolling(Messages):
 
 class ByLongPolling(ByPolling):
     """One poll is always parked; it begins again as soon as it is answered."""
+
+    waits = True
 
     def __init__(self, house: House, cursor: Mapping[str, str | None]) -> None:
         super().__init__(house, cursor)
@@ -223,7 +228,9 @@ class ByGet(Follower):
         found = self.house.registry.channel_for(self.channel)
         assert found is not None
         position = self.cursor[self.channel]
-        return Question(self.channel, found[0], Position.parse(position) if position else None, 20, wait)
+        after = Position.parse(position) if position else None
+        wish = wish_for(self.channel, *found, None, lambda: pytest.fail("shared"))
+        return Question(self.channel, found[0], after, 20, wait, wish)
 
     def begin(self) -> None: ...
 
@@ -237,6 +244,8 @@ class ByGet(Follower):
 
 
 class ByGetting(ByGet):
+    waits = False
+
     def look(self) -> None:
         self.house.loop.run()
         while self.permitted:
@@ -286,7 +295,11 @@ class ByGettingEvents(ByGet):
                 return
             for event in b"".join(pieces).decode().split("\n\n"):
                 fields = dict(line.split(": ", 1) for line in event.split("\n") if line and line[0] != ":")
-                if fields.get("event") == "gap":
+                if fields.get("event") == "snapshot":
+                    mark = GAP if self.cursor[self.channel] else "now"
+                    self.seen[self.channel].append((mark, json.loads(fields["data"])))
+                    self.cursor[self.channel] = fields["id"]
+                elif fields.get("event") == "gap":
                     self.seen[self.channel].append(GAP)
                 elif "data" in fields:
                     self.seen[self.channel].append(json.loads(fields["data"]))

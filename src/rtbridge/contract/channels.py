@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from rtbridge.bus.contract import LATEST, VOLATILE, History, Keep
 from rtbridge.config import Limits
 from rtbridge.contract.context import Context
 from rtbridge.contract.functions import check_plain, only_named, parameters_of
 from rtbridge.contract.patterns import Pattern
+from rtbridge.contract.snapshots import SnapshotDeclaration
 from rtbridge.contract.types import Schema
 from rtbridge.errors import DeclarationError
 
@@ -60,6 +61,7 @@ class ChannelDeclaration:
         self.public = public
         self.transport = transport
         self.every = float((limits or Limits()).poll_interval if every is None else every)
+        self.snapshot_taken: SnapshotDeclaration | None = None
         self._authorize: Callable[..., object] | None = None
         self._warned = False
         self._check_transport(every is not None)
@@ -82,6 +84,43 @@ class ChannelDeclaration:
             raise DeclarationError(f"{self.what} has an authorize function already")
         self._check_hook(function, f"authorize of {self.what}")
         self._authorize = function
+        return function
+
+    @overload
+    def snapshot(self, function: Hook) -> Hook: ...
+
+    @overload
+    def snapshot(self, *, per_user: bool = False) -> Callable[[Hook], Hook]: ...
+
+    def snapshot(
+        self, function: Hook | None = None, *, per_user: bool = False
+    ) -> Hook | Callable[[Hook], Hook]:
+        """A decorator for the channel's state: `function(ctx, **params)` returns it as of now.
+
+        Clients that ask for snapshots get it at first and in place of each gap. It is called after a position of
+        the channel was read, and publications after that position follow it: so publish *after* the state has
+        changed, and let a publication do no harm that the state has in it already.
+
+        Args:
+            per_user: call it for each user with a `ctx` that knows the user. Otherwise one snapshot serves
+                everybody who may follow the channel.
+
+        Raises:
+            DeclarationError: the channel has one already, or is public and wants one for each user, or the
+                parameters are not the pattern's.
+        """
+        if function is None:
+            return lambda given: self._declare_snapshot(given, per_user)
+        return self._declare_snapshot(function, per_user)
+
+    def _declare_snapshot(self, function: Hook, per_user: bool) -> Hook:
+        what = f"snapshot of {self.what}"
+        if self.snapshot_taken is not None:
+            raise DeclarationError(f"{self.what} has a snapshot function already")
+        if per_user and self.public:
+            raise DeclarationError(f"{self.what} is public, so its snapshot is the same for every user")
+        self._check_hook(function, what)
+        self.snapshot_taken = SnapshotDeclaration(what, function, per_user=per_user)
         return function
 
     def may_follow(self, ctx: Context, params: Mapping[str, object]) -> bool:

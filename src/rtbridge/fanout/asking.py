@@ -23,11 +23,17 @@ RETRY = 1.0
 
 
 class Asker:
-    """In the turn only, but for its workers."""
+    """In the turn only, but for its workers.
 
-    def __init__(self, loop: Loop, blocking: bool) -> None:
+    Args:
+        blocking: whether questions may take long; if not, they are asked at once, in the turn.
+        most: how many may be asked at the same time.
+    """
+
+    def __init__(self, loop: Loop, blocking: bool, most: int = WORKERS) -> None:
         self._loop = loop
         self._blocking = blocking
+        self._most = most
         self._questions: deque[Callable[[], None]] = deque()
         self._workers = 0
 
@@ -49,7 +55,7 @@ class Asker:
         self._start_worker()
 
     def _start_worker(self) -> None:
-        if self._workers >= WORKERS or not self._questions:
+        if self._workers >= self._most or not self._questions:
             return
         self._workers += 1
         try:

@@ -346,6 +346,9 @@ class Fanout:
         until = self._loop.now() - self._limits.tail_linger
         while self._idle and next(iter(self._idle.values())) <= until:
             self._leave_bus(self._channels[self._idle.popitem(last=False)[0]])
+        for watched in self._channels.values():
+            if watched.keep.kind == "volatile" and watched.tail is not None:
+                watched.aged = self._stock.drop_until(watched.tail, watched.aged)
         if self._bus.blocking and not self._sweeping:
             self._compare(list(self._channels.values()))
         self._metrics.gauge("fanout_channels", len(self._channels))

@@ -34,6 +34,16 @@ class Stock:
         while self.size > self._max_bytes:
             self._drop_one()
 
+    def drop_until(self, tail: Tail, offset: int) -> int:
+        """Let a tail forget what is not after `offset`; where it ends now."""
+        before = tail.size
+        while tail.entries and tail.entries[0].offset <= offset <= tail.last:
+            tail.drop_oldest()
+        self.size -= before - tail.size
+        if not tail.entries:
+            self._tails.pop(tail, None)
+        return tail.last
+
     def touch(self, tail: Tail) -> None:
         if tail in self._tails:
             self._tails.move_to_end(tail)

@@ -58,6 +58,7 @@ class Watched:
     """
 
     __slots__ = (
+        "aged",
         "again",
         "channel",
         "held",
@@ -81,6 +82,7 @@ class Watched:
         self.tail: Tail | None = None
         self.readers: dict[Reader, None] = {}
         self.marked = False
+        self.aged = 0  # of a volatile channel: where its tail ended at the last tick
         self.quiet = 0
         self.seen = -1
         self.looks = 0

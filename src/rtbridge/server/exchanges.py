@@ -133,7 +133,7 @@ class StreamExchange:
             return
         self._headers = None
         failed = ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
-        response = self._desk.failure(answer if isinstance(answer, BusError) else failed)
+        response = self._desk.failure(answer if isinstance(answer, BusError | ProtocolError) else failed)
         response.headers += self._cors
         self._connection.answer(self._desk.writer.whole(response, close=True), close=True)
 

@@ -22,6 +22,7 @@ from rtbridge.session.subscription import Subscription, end_of, page_on, pull
 if TYPE_CHECKING:
     from rtbridge.session.live import Sink
     from rtbridge.session.services import Services
+    from rtbridge.session.session import Session
 
 
 class Following:
@@ -30,10 +31,11 @@ class Following:
     Attributes:
         more: the last `collect` left something behind.
         private: its place in `~me`, if it follows that.
+        awaiting: snapshots on their way.
     """
 
     __slots__ = (
-        "_caught_up", "_dirty", "_owed", "_reading", "_replies", "more", "outlet", "private", "services",
+        "_caught_up", "_dirty", "_owed", "_reading", "_replies", "awaiting", "more", "outlet", "private", "services",
         "subscriptions",
     )  # fmt: skip
     weight = 1
@@ -45,6 +47,7 @@ class Following:
         self.subscriptions: dict[str, Subscription] = {}
         self.private: Place | None = None
         self.more = False
+        self.awaiting = 0
         self._reading = False
         self._replies: list[bytes] | None = None  # here and below: None is an empty one, and takes no memory
         self._owed = 0  # bytes of the replies
@@ -69,9 +72,10 @@ class Following:
 
     def reply(self, message: m.ServerMessage) -> None:
         """Answer a command; it leaves with the next `collect`."""
-        self._owe(self._encode(message))
+        self.owe(self._encode(message))
 
-    def _owe(self, piece: bytes) -> None:
+    def owe(self, piece: bytes) -> None:
+        """Send what is encoded already, with the replies."""
         if self._replies is None:
             self._replies = []
         self._replies.append(piece)
@@ -154,6 +158,10 @@ class Following:
         subscription = self.subscriptions.get(channel)
         if subscription is None or subscription.group is not None:
             return None
+        state = subscription.state
+        if state is not None and state.pending:
+            state.offer(cast("Session", self), subscription)
+            return None
         services = self.services
         tail = services.fanout.tail(channel)
         found = (
@@ -163,7 +171,8 @@ class Following:
             self._read_page(subscription)
             return None
         if isinstance(found, Gap):
-            return self._gap(subscription, found)
+            # The tail knows of a log that was lost under our eyes: then everybody has this gap.
+            return self._gap(subscription, found, subscription.position.epoch != found.position.epoch)
         more = False
         if found:
             subscription.position, more = end_of(found, tail)
@@ -179,10 +188,15 @@ class Following:
         services.metrics.add("deliveries", len(found))
         return services.encoder.publications(self.outlet.wire, channel, tail, found, more)
 
-    def _gap(self, subscription: Subscription, gap: Gap) -> bytes:
-        subscription.position = gap.position
+    def _gap(self, subscription: Subscription, gap: Gap, everybodys: bool) -> bytes | None:
         self.services.metrics.add("gaps")
-        return self._encode(m.GapPush(subscription.channel, gap.position))
+        state = subscription.state
+        if state is not None:
+            state.ask(cast("Session", self), subscription, gap=True, spread=everybodys)
+            return None
+        subscription.position = gap.position
+        pause = self.services.snapshots.fetch_after(everybodys)
+        return self._encode(m.GapPush(subscription.channel, gap.position, pause))
 
     def _read_page(self, subscription: Subscription) -> None:
         """Catch up from the bus; one page at a time for a session, so that a slow reader holds no more than one."""
@@ -206,11 +220,13 @@ class Following:
         if isinstance(found, BusError):
             self.services.loop.call_later(1.0, self.news, subscription.channel)
         elif isinstance(found, Gap):
-            self._owe(self._gap(subscription, found))
+            told = self._gap(subscription, found, False)
+            if told is not None:
+                self.owe(told)
         else:
             if found.publications:
                 wire = self.outlet.wire
-                self._owe(page_on(wire, subscription.channel, found.position, found.publications, found.more))
+                self.owe(page_on(wire, subscription.channel, found.position, found.publications, found.more))
                 self.services.metrics.add("deliveries", len(found.publications))
             self.more = self.more or found.more
             moved = found.position != subscription.position

@@ -333,7 +333,7 @@ def _catch_up(session: Session, place: Place) -> None:
             else:
                 piece = _push(session, place, found)
                 if piece is not None:
-                    session._owe(piece)
+                    session.owe(piece)
         session.go_on()
 
     _read(place, came)

@@ -19,6 +19,7 @@ from rtbridge.session.live import LiveGroups
 from rtbridge.session.members import Members
 from rtbridge.session.private import Mailboxes
 from rtbridge.session.questions import Questions
+from rtbridge.session.snapshots import Snapshots
 from rtbridge.session.subscription import Encoder
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Services:
     live: LiveGroups = field(init=False)
     mailboxes: Mailboxes = field(init=False)
     questions: Questions = field(init=False)
+    snapshots: Snapshots = field(init=False)
     parked: set[Hurried] = field(default_factory=set)
     """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -59,6 +61,9 @@ class Services:
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.loop)
         self.wheel = Wheel(self.loop)
+        self.snapshots = Snapshots(
+            self.fanout, self.loop, self.limits, self.metrics, lambda: self.access.framework
+        )
         self.live = LiveGroups(self.fanout, self.flusher, self.encoder, self.limits, self.metrics)
         self.mailboxes = Mailboxes(self)
         self.questions = Questions(self)

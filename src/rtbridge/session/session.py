@@ -113,8 +113,8 @@ class Session(Following):
 
     @property
     def at_rest(self) -> bool:
-        """Every command is answered and no page of the bus is on its way."""
-        return not (self._busy or self._queue or self._reading)
+        """Every command is answered; no page of the bus and no snapshot is on its way."""
+        return not (self._busy or self._queue or self._reading or self.awaiting)
 
     def _fail(self, error: ProtocolError, command: object) -> None:
         command_id = error.command_id if error.command_id is not None else getattr(command, "id", None)

@@ -19,6 +19,7 @@ from rtbridge.protocol.private import PRIVATE
 from rtbridge.protocol.publications import Gap, Page
 from rtbridge.session import private
 from rtbridge.session.access import no_such_channel
+from rtbridge.session.awaiting import State
 from rtbridge.session.subscription import Subscription, end_of, pull
 
 if TYPE_CHECKING:
@@ -89,12 +90,18 @@ class Subscribing:
         if isinstance(tail, BusError):
             raise ProtocolError(ErrorCode.UNAVAILABLE, str(tail))
         command, session = self._command, self._session
-        start = command.position or self._start(tail)
+        start = self._start(tail)
+        subscription = Subscription(command.channel, self._declaration, self._params, start)
+        if command.snapshot and self._declaration.snapshot_taken is not None:
+            subscription.state = State()
+        begins = subscription.state is not None and command.position is None
         if not self._declaration.allows(session.outlet.transport):
             if command.id is not None:
-                session.reply(self._limited(command.id, start))
+                session.reply(self._limited(command.id, start, begins))
             return
-        subscription = Subscription(command.channel, self._declaration, self._params, start)
+        if begins:
+            self._begin_with_state(subscription, tail)
+            return
         if command.id is None:
             session.follow(subscription)
             return
@@ -106,18 +113,31 @@ class Subscribing:
         if found is None:
             self._read(subscription)
         elif isinstance(found, Gap):
-            self._answer(command.id, subscription, found)
+            self._answer(command.id, subscription, found, lost=True)
         else:
             position, more = end_of(found, tail) if found else (subscription.position, False)
             publications = tuple(entry.publication for entry in found)
             self._answer(command.id, subscription, Page(position, publications, more))
 
     def _start(self, tail: Tail) -> Position:
-        """Where who names no position begins: now, or as many publications back as asked for."""
+        """Where it begins: at its position, or now, or as many publications back as asked for."""
         kind, recent = self._declaration.keep.kind, self._command.recent or 0
+        if kind == "volatile" and self._session.outlet.transport != "longpoll":
+            return tail.position()  # only the next of many long polls was there all the time, as it were
+        if self._command.position is not None:
+            return self._command.position
         if kind == "latest":
             return Position(tail.epoch, 0)
         return Position(tail.epoch, max(0, tail.last - recent)) if kind == "history" else tail.position()
+
+    def _begin_with_state(self, subscription: Subscription, tail: Tail) -> None:
+        session, command, state = self._session, self._command, subscription.state
+        assert state is not None
+        session.follow(subscription)
+        if command.id is not None:
+            keep = self._declaration.keep.kind
+            session.reply(m.Subscribed(command.id, command.channel, keep, tail.position(), snapshot=True))
+        state.ask(session, subscription, gap=False)
 
     def _read(self, subscription: Subscription) -> None:
         """The tail does not reach back that far: read the bus."""
@@ -140,14 +160,19 @@ class Subscribing:
         assert self._command.id is not None
         self._answer(self._command.id, subscription, found)
 
-    def _answer(self, command_id: int, subscription: Subscription, found: Page | Gap) -> None:
+    def _answer(
+        self, command_id: int, subscription: Subscription, found: Page | Gap, lost: bool = False
+    ) -> None:
+        """Follow from what was found; `lost` if the log was lost while we watched, so that everybody has this gap."""
         session, metrics = self._session, self._session.services.metrics
         whole = isinstance(found, Page)
         publications = found.publications if isinstance(found, Page) else ()
         metrics.add("deliveries", len(publications))
         if not whole:
             metrics.add("gaps")
-        subscription.position = found.position
+        state = None if whole else subscription.state
+        if state is None:
+            subscription.position = found.position
         session.follow(subscription)
         session.reply(
             m.Subscribed(
@@ -158,10 +183,14 @@ class Subscribing:
                 publications=publications,
                 recovered=None if self._command.position is None else whole,
                 more=isinstance(found, Page) and found.more,
+                snapshot=state is not None,
+                fetch_after=session.services.snapshots.fetch_after(lost and state is None),
             )
         )
+        if state is not None:
+            state.ask(session, subscription, gap=True, spread=lost)
 
-    def _limited(self, command_id: int, start: Position) -> m.Subscribed:
+    def _limited(self, command_id: int, start: Position, snapshot: bool) -> m.Subscribed:
         declaration = self._declaration
         assert declaration.transport is not None
         return m.Subscribed(
@@ -170,4 +199,5 @@ class Subscribing:
             keep=declaration.keep.kind,
             position=start,
             limit=m.FollowLimit(declaration.transport, declaration.every, declaration.public),
+            snapshot=snapshot,
         )

@@ -19,6 +19,7 @@ from rtbridge.session.outlet import Wire
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rtbridge.session.awaiting import State
     from rtbridge.session.live import LiveGroup
 
 
@@ -34,7 +35,7 @@ class Subscription:
         group: the live group it stands in, if any.
     """
 
-    __slots__ = ("channel", "declaration", "group", "params", "position")
+    __slots__ = ("channel", "declaration", "group", "params", "position", "state")
 
     def __init__(
         self, channel: str, declaration: ChannelDeclaration, params: Mapping[str, object], position: Position
@@ -44,6 +45,7 @@ class Subscription:
         self.params = params or NO_PARAMS
         self.position = position
         self.group: LiveGroup | None = None
+        self.state: State | None = None
 
 
 def pull(subscription: Subscription, tail: Tail, limit: int, max_bytes: int) -> list[Entry] | Gap | None:

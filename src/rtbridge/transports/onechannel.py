@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from rtbridge.contract.channels import ChannelDeclaration
-from rtbridge.errors import BusError
+from rtbridge.errors import BusError, ProtocolError
 from rtbridge.fanout import Tail
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page, Publication
 from rtbridge.runtime import Spoke, Timer
 from rtbridge.session.services import Services
+from rtbridge.session.snapshots import Flight, Wish
 from rtbridge.session.subscription import Subscription, end_of, pull
 from rtbridge.transports.carrier import Carrier, safely
 
@@ -31,6 +32,7 @@ class Question:
     Attributes:
         after: the position to read after; None asks for the newest `recent`.
         wait: seconds to park when there is nothing; 0 for a short poll.
+        snapshot: what to ask for where there is no position, or a gap.
     """
 
     channel: str
@@ -38,17 +40,25 @@ class Question:
     after: Position | None
     recent: int
     wait: float = 0.0
+    snapshot: Wish | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelAnswer:
-    """The answer to a `Question`: its body, with how many publications, and the position it brings the reader to."""
+    """The answer to a `Question`: its body, and the position it brings the reader to.
+
+    Attributes:
+        recovered: False where there was a gap.
+        count: publications in the body.
+        snapshot: whether the body holds one.
+    """
 
     position: Position
     body: bytes
     recovered: bool
     more: bool = False
     count: int = 0
+    snapshot: bool = False
 
 
 class _Reader:
@@ -111,7 +121,13 @@ class _Reader:
             self._look()
             return
         question, after = self._question, self._question.after
-        if after is None:
+        if after is None and question.snapshot is not None:
+            self._place = Subscription(question.channel, question.declaration, {}, tail.position())
+            self._ask_snapshot(None, False)
+            return
+        if question.declaration.keep.kind == "volatile" and not question.wait:
+            after = tail.position()  # nobody waited for what was published until now
+        elif after is None:
             latest = question.declaration.keep.kind == "latest"
             after = Position(tail.epoch, 0 if latest else max(0, tail.last - question.recent))
         self._place = Subscription(question.channel, question.declaration, {}, after)
@@ -130,7 +146,7 @@ class _Reader:
         if tail is None or found is None:
             self._ask_bus(place)
         elif isinstance(found, Gap):
-            self._gap(found.position)
+            self._lost(found.position)
         elif found:
             position, more = end_of(found, tail)
             self._publications(position, [entry.publication for entry in found], more)
@@ -154,12 +170,38 @@ class _Reader:
         if isinstance(found, BusError):
             self._failed(found)
         elif isinstance(found, Gap):
-            self._gap(found.position)
+            self._lost(found.position)
         elif found.publications:
             self._publications(found.position, found.publications, found.more)
         else:
             self._place.position = found.position
             self._nothing(found.position)
+
+    def _lost(self, position: Position) -> None:
+        self._services.metrics.add("gaps")
+        if self._question.snapshot is None:
+            self._gap(position)
+        else:
+            assert self._place is not None
+            # What is parked or streamed was told by the loss itself, like everybody else.
+            self._ask_snapshot(False, self._joined and self._place.position.epoch != position.epoch)
+
+    def _ask_snapshot(self, recovered: bool | None, spread: bool) -> None:
+        assert self._question.snapshot is not None
+        self._reading = True
+        came = partial(safely, self._give_up, self._snapshot_came, recovered)
+        self._services.snapshots.ask(self._question.snapshot, came, spread=spread)
+
+    def _snapshot_came(self, recovered: bool | None, flight: Flight) -> None:
+        self._reading = False
+        if self._done:
+            return
+        if flight.error is not None:
+            self._failed(flight.error)
+        else:
+            assert flight.position is not None and flight.data is not None
+            self._services.metrics.add("snapshots_sent")
+            self._snapshot(flight.position, flight.data, recovered)
 
     def _join(self) -> None:
         if not self._joined:
@@ -185,10 +227,13 @@ class _Reader:
     def _gap(self, position: Position) -> None:
         raise NotImplementedError
 
+    def _snapshot(self, position: Position, data: bytes, recovered: bool | None) -> None:
+        raise NotImplementedError
+
     def _nothing(self, position: Position) -> None:
         raise NotImplementedError
 
-    def _failed(self, error: BusError) -> None:
+    def _failed(self, error: BusError | ProtocolError) -> None:
         raise NotImplementedError
 
 
@@ -233,21 +278,31 @@ class ChannelPoll(_Reader):
         self._answer(position, publications, None, more)
 
     def _gap(self, position: Position) -> None:
-        self._services.metrics.add("gaps")
         self._answer(position, (), False, False)
 
-    def _failed(self, error: BusError) -> None:
+    def _snapshot(self, position: Position, data: bytes, recovered: bool | None) -> None:
+        tail = self._services.fanout.tail(self._question.channel)
+        more = tail is None or tail.position() != position
+        self._answer(position, (), recovered, more, data)
+
+    def _failed(self, error: BusError | ProtocolError) -> None:
         self._leave()
         self._carrier.finish(error)
 
     def _answer(
-        self, position: Position, publications: Sequence[Publication], recovered: bool | None, more: bool
+        self,
+        position: Position,
+        publications: Sequence[Publication],
+        recovered: bool | None,
+        more: bool,
+        snapshot: bytes | None = None,
     ) -> None:
         self._leave()
         codec = self._codec
         fragments = [codec.publication(publication) for publication in publications]
-        body = codec.channel_answer(self._question.channel, position, fragments, recovered, more)
-        self._carrier.finish(ChannelAnswer(position, body, recovered is not False, more, len(fragments)))
+        body = codec.channel_answer(self._question.channel, position, fragments, recovered, more, snapshot)
+        whole = recovered is not False
+        self._carrier.finish(ChannelAnswer(position, body, whole, more, len(fragments), snapshot is not None))
 
 
 class ChannelStream(_Reader):
@@ -303,15 +358,19 @@ class ChannelStream(_Reader):
         if self._waiting or not self._begun:
             super()._look()
 
-    def _begin(self, position: Position) -> None:
-        """The first piece pins the reader's cursor to where it begins, before anything is delivered."""
+    def _begin(self, position: Position | None) -> None:
+        """The first piece pins the reader's cursor to where it begins, before anything is delivered.
+
+        None: it begins with a snapshot, and has no cursor before that is there.
+        """
         if not self._begun:
             self._begun = True
             self._join()
             self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
             if math.isfinite(self._life):
                 self._end = self._services.loop.call_later(self._life, self.hang_up)
-            self._pieces.append(f"id: {position}\n\n".encode())
+            if position is not None:
+                self._pieces.append(f"id: {position}\n\n".encode())
 
     def _move(self, position: Position, pieces: list[bytes]) -> None:
         assert self._place is not None
@@ -327,14 +386,19 @@ class ChannelStream(_Reader):
             position, [b"id: %s.%d\ndata: %s\n\n" % (epoch.encode(), p.offset, p.data) for p in publications]
         )
 
+    def _snapshot(self, position: Position, data: bytes, recovered: bool | None) -> None:
+        if recovered is None:
+            self._begin(None)
+        self._move(position, [b"event: snapshot\nid: %s\ndata: %s\n\n" % (str(position).encode(), data)])
+        self.news(self._question.channel)
+
     def _gap(self, position: Position) -> None:
-        self._services.metrics.add("gaps")
         self._move(position, [f'event: gap\nid: {position}\ndata: {{"position":"{position}"}}\n\n'.encode()])
 
     def _nothing(self, position: Position) -> None:
         self._move(position, [])
 
-    def _failed(self, error: BusError) -> None:
+    def _failed(self, error: BusError | ProtocolError) -> None:
         if self._begun:
             self._services.loop.call_later(1.0, self.news, self._question.channel)
         else:

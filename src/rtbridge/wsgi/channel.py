@@ -8,16 +8,19 @@ back the token it was given.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.contract.context import Context
 from rtbridge.errors import BusError, ProtocolError
 from rtbridge.protocol.channels import check_channel
 from rtbridge.protocol.codecs import JSON, Codec, codec_named
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import Position
-from rtbridge.session.access import no_such_channel
+from rtbridge.session.access import Identity, no_such_channel
 from rtbridge.session.services import Services
+from rtbridge.session.snapshots import Wish, wish_for
 from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
 from rtbridge.wsgi.carrier import Parking
@@ -41,9 +44,12 @@ def channel_answer(request: Request, services: Services, parking: Parking) -> La
     if found is None:
         raise no_such_channel(name)
     declaration, params = found
-    extra, life = _permit(request, services, declaration, name, params)
+    extra, life, identity = _permit(request, services, declaration, name, params)
     streaming = request.accepts("text/event-stream")
-    question = _question(request, services, declaration, name, streaming)
+    wish = None
+    if request.query("snapshot") == "1":
+        wish = wish_for(name, declaration, params, identity, partial(_context, request, services, identity))
+    question = _question(request, services, declaration, name, streaming, wish)
     if streaming:
         return _stream(request, services, parking, question, extra, life)
     return _poll(request, services, parking, question, extra)
@@ -55,14 +61,15 @@ def _permit(
     declaration: ChannelDeclaration,
     name: str,
     params: dict[str, object],
-) -> tuple[list[tuple[str, str]], float]:
+) -> tuple[Headers, float, Identity | None]:
     """Settle whether the client may read it.
 
     Returns:
-        The header with its new token, if there is one, and for how many seconds it may.
+        The header with its new token, if there is one; for how many seconds it may; and who it is, where that
+        was asked.
     """
     if declaration.public:
-        return [], math.inf
+        return [], math.inf, None
     access, environ = services.access, request.environ
     if not request.may_block:
         known = access.recall(request.header(_TOKEN), environ)
@@ -73,11 +80,22 @@ def _permit(
         context = access.context(identity, environ, "shortpoll")
         access.permit(identity, declaration, name, params, context)
     life = max(0.0, identity.granted_until(name) - access.wall())
-    return [(_TOKEN, access.token_for(identity, _TOKEN_BYTES))] if identity.changed else [], life
+    extra = [(_TOKEN, access.token_for(identity, _TOKEN_BYTES))] if identity.changed else []
+    return extra, life, identity
+
+
+def _context(request: Request, services: Services, identity: Identity | None) -> Context:
+    assert identity is not None, "a public channel has no snapshots for single users"
+    return services.access.context(identity, request.environ, "shortpoll")
 
 
 def _question(
-    request: Request, services: Services, declaration: ChannelDeclaration, name: str, streaming: bool
+    request: Request,
+    services: Services,
+    declaration: ChannelDeclaration,
+    name: str,
+    streaming: bool,
+    wish: Wish | None,
 ) -> Question:
     given = request.query("after")
     if streaming:
@@ -86,7 +104,7 @@ def _question(
     wait = min(request.seconds("wait"), services.limits.poll_wait)
     if not declaration.allows("longpoll") or "longpoll" not in request.environ["rtbridge.offers"]:
         wait = 0.0
-    return Question(name, declaration, after, _recent(request, services, streaming), wait)
+    return Question(name, declaration, after, _recent(request, services, streaming), wait, wish)
 
 
 def _recent(request: Request, services: Services, streaming: bool) -> int:
@@ -109,13 +127,15 @@ def _poll(
     codec = _codec(request)
     place = parking.take(request.environ) if question.wait > 0 else None
     if question.wait > 0 and place is None:
-        question = Question(question.channel, question.declaration, question.after, question.recent)
+        question = replace(question, wait=0.0)
         extra = [*extra, ("Retry-After", f"{services.limits.poll_interval:g}")]
 
     start = partial(_start_poll, services, question, codec)
     common = None
-    if question.declaration.public and question.declaration.keep.kind != "volatile":
-        at_once = Question(question.channel, question.declaration, question.after, question.recent)
+    begins = question.snapshot is not None and question.after is None
+    # Snapshots are shared by their flights; what they tell may be more than what was published.
+    if question.declaration.public and question.declaration.keep.kind != "volatile" and not begins:
+        at_once = replace(question, wait=0.0)
         common = Common(question.channel, question.wait, partial(_start_poll, services, at_once, codec))
     return Parked(start, partial(_respond, request, question, codec, extra), place, common)
 
@@ -127,7 +147,7 @@ def _start_poll(services: Services, question: Question, codec: Codec, carrier: C
 
 
 def _respond(request: Request, question: Question, codec: Codec, extra: Headers, answer: object) -> Response:
-    if isinstance(answer, BusError):
+    if isinstance(answer, BusError | ProtocolError):
         raise answer
     if not isinstance(answer, ChannelAnswer):
         raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
@@ -147,7 +167,7 @@ def _respond(request: Request, question: Question, codec: Codec, extra: Headers,
 def _etag(answer: ChannelAnswer, codec: Codec) -> str:
     # For one URL the position says it all, except whether it was reached whole or cut, and in which codec.
     gap = "" if answer.recovered else "-gap"
-    more = "-more" if answer.more else ""
+    more = ("-more" if answer.more else "") + ("-snapshot" if answer.snapshot else "")
     packed = "" if codec.name == "json" else "-" + codec.name
     return f'"{answer.position}{gap}{more}{packed}"'
 

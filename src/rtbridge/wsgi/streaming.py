@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rtbridge.errors import BusError
+from rtbridge.errors import BusError, ProtocolError
 from rtbridge.runtime import Loop
 from rtbridge.wsgi.carrier import Place, RequestCarrier
 from rtbridge.wsgi.departure import Departure
@@ -23,7 +23,7 @@ def stream_response(loop: Loop, environ: Mapping[str, Any], streamed: Streamed) 
     """Begin a stream that the thread or greenlet of its request will carry.
 
     Raises:
-        BusError: there will be no stream.
+        BusError, ProtocolError: there will be no stream.
     """
     carrier = RequestCarrier(loop)
     with loop.turn():
@@ -31,7 +31,7 @@ def stream_response(loop: Loop, environ: Mapping[str, Any], streamed: Streamed) 
     body = StreamBody(loop, environ, stream, carrier, streamed.place)
     if streamed.awaited:
         first = body.fetch_first()
-        if isinstance(first, BusError):
+        if first is not None:
             raise first
     return Response(200, list(streamed.headers), body)
 
@@ -51,12 +51,12 @@ class StreamBody:
         with loop.turn():
             self._departure = Departure(loop, environ, stream.hang_up)
 
-    def fetch_first(self) -> BusError | None:
+    def fetch_first(self) -> BusError | ProtocolError | None:
         """Wait for the first piece before the response begins; the bus's error if there will be none."""
         piece = self._next()
         if isinstance(piece, bytes):
             self._first = piece
-        return piece if isinstance(piece, BusError) else None
+        return piece if isinstance(piece, BusError | ProtocolError) else None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
