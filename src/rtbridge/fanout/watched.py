@@ -58,8 +58,8 @@ class Watched:
     """
 
     __slots__ = (
-        "aged",
         "again",
+        "aged",
         "channel",
         "held",
         "held_bytes",
