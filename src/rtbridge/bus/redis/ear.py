@@ -202,7 +202,7 @@ class Ear:
     # The connection: one greenlet or thread.
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause, told = FIRST_PAUSE, False
         while not self._closed:
             try:
                 deadline = time.monotonic() + CONNECT
@@ -211,9 +211,11 @@ class Ear:
                     return
                 link = Greeted(self.world, self._settings, address, deadline)
             except BusError as error:
-                logger.warning("Not hearing of publications: %s", error)
+                if not told:  # once for each time it is away
+                    logger.warning("Not hearing of publications: %s", error)
+                told = True
             else:
-                pause = FIRST_PAUSE
+                pause, told = FIRST_PAUSE, False
                 try:
                     self._listen(link)
                 except LinkLost as lost:
