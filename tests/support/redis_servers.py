@@ -17,6 +17,7 @@ from typing import Any
 import redis
 
 from support.needs import free_port, needs
+from support.tcp_proxy import TcpProxy
 
 SOON = 20.0
 
@@ -147,17 +148,22 @@ class PlainRedis(RedisServer):
 
 
 class SentinelTrio:
-    """A master, a replica and three sentinels that notice within a second or two."""
+    """A master, a replica and three sentinels that notice within a second or two.
+
+    All but those whom a test connects to `master.port` itself reach the master by way of `wire`: cut it, and the master
+    is in a partition of its own.
+    """
 
     SERVICE = "mymaster"
 
     def __init__(self, *options: str) -> None:
-        fast = ("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options)
+        fast = ("repl-diskless-sync-delay 0", "repl-ping-replica-period 1", "repl-timeout 3", *options)
         self.master = RedisServer(*fast)
-        self.replica = RedisServer(*fast, f"replicaof 127.0.0.1 {self.master.port}")
+        self.wire = TcpProxy(self.master.port)
+        self.replica = RedisServer(*fast, f"replicaof 127.0.0.1 {self.wire.port}")
         self.sentinels = [
             RedisServer(
-                f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.master.port} 2",
+                f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.wire.port} 2",
                 f"sentinel down-after-milliseconds {self.SERVICE} 1000",
                 f"sentinel failover-timeout {self.SERVICE} 4000",
                 sentinel=True,
@@ -184,15 +190,13 @@ class SentinelTrio:
     def __exit__(self, *_: object) -> None:
         for server in (*self.sentinels, self.replica, self.master):
             server.close()
-
-    def servers(self) -> list[RedisServer]:
-        return [self.master, self.replica]
+        self.wire.__exit__()
 
     def now_master(self) -> RedisServer:
         """Whom the sentinels call master."""
         with self.sentinels[0].client() as client:
             _, port = client.sentinel_get_master_addr_by_name(self.SERVICE)
-        return next(server for server in self.servers() if server.port == port)
+        return self.replica if port == self.replica.port else self.master
 
     @staticmethod
     def _info(server: RedisServer, section: str) -> dict[str, Any]:

@@ -24,6 +24,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds between attempts: doubled each time."""
 TRY_AGAIN = 0.5
 """Seconds between attempts while the breaker is open, and the longest that one takes."""
+REPLICA_SHARE = 0.7
+"""Of the time for one question, what a replica may take to confirm: so that it can be said that none did."""
 
 Command = Callable[[bytes], bytes]
 """Makes a packed command from the fence of the server it goes to."""
@@ -198,7 +200,7 @@ class Client:
             pipeline = self._pipelines.get(address)
             if pipeline is None or pipeline.broken:
                 link = Greeted(self.world, self._settings, address, deadline)
-                pipeline = Pipeline(self.world, link, self._settings.durable, self._patience)
+                pipeline = Pipeline(self.world, link, self._settings.durable, self._patience * REPLICA_SHARE)
                 self._pipelines[address] = pipeline
                 if not self._topology.sharded:
                     self._leave_all_but(address)

@@ -48,6 +48,7 @@ class Pipeline:
 
     Args:
         durable: replies are given only when a replica has what was written.
+        wait: seconds that it may take.
     """
 
     def __init__(self, world: World, link: Greeted, durable: bool, wait: float) -> None:
@@ -187,11 +188,12 @@ class Pipeline:
             sent, unsent = self._sent, self._unsent
             self._sent, self._unsent = deque(), deque()
             self._flights.clear()
-        for calls, were_sent in ((sent, True), (unsent, False)):
+        held = [call for wait in sent for call in wait.flight or ()]
+        for calls, were_sent in ((sent, True), (held, True), (unsent, False)):
             for call in calls:
                 call.error = LinkLost(str(error), were_sent)
         self._link.hang_up()
-        for call in (*sent, *unsent):
+        for call in (*sent, *held, *unsent):
             waiter = call.waiter
             if waiter is not None:
                 waiter.wake()
