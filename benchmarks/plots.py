@@ -35,7 +35,9 @@ def axes(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "rtbridge", "svg.fonttype": "none", "font.family": "sans-serif"})
+    matplotlib.rcParams.update(
+        {"svg.hashsalt": "rtbridge", "svg.fonttype": "none", "font.family": "sans-serif"}
+    )
     from matplotlib import pyplot
 
     figure, ax = pyplot.subplots(figsize=size, layout="constrained")

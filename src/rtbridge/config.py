@@ -94,6 +94,11 @@ class Limits:
     ask_taken: float = 6.0
     """Seconds within which a client that is asked something must have been reached, else it counts as gone."""
 
+    revocations: int = 500
+    """Revocations kept while a token may outlive them; beyond it all older tokens are checked anew."""
+    cut_off: float = 10.0
+    """Seconds without a word from the bus after which a process grants and renews nothing any more."""
+
     # The bus and the tails.
     position_ttl: float = 2_592_000.0
     """Seconds (30 days) that a channel's epoch and counter outlive its last use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,3 +256,46 @@ def test_reserved_names(make: Make):
     assert tab.poll(subscribe("~mail/3", id=3))[1]["code"] == 104
     assert tab.client.get("/rt/channels/~mail/3").status == 404
     assert tab.client.get("/rt/channels/~me").status == 404
+
+
+def test_revoking_and_disconnecting(make: Make):
+    bridge = make()
+    members = {"7"}
+    rooms = bridge.channel("rooms/{name}")
+    rooms.authorize(lambda ctx, name: ctx.user_id in members)
+    tab = Tab(bridge, "7")
+    subscribed = next(m for m in tab.poll(subscribe("rooms/blue", id=3)) if m["type"] == "subscribed")
+    follow = subscribe("rooms/blue", subscribed["position"])
+    parked = Background(lambda: tab.poll(follow, wait=20))
+    getting = Background(
+        lambda: tab.client.get(
+            "/rt/channels/rooms/blue?wait=20&after=" + subscribed["position"], **tab.headers
+        )
+    )
+    until(lambda: len(bridge.services().fanout._channels["rooms/blue"].readers) == 2)
+    members.clear()
+    bridge.revoke(user="7", channel=rooms)
+    assert [m["code"] for m in parked.result() if m["type"] == "unsubscribed"] == [104]
+    assert getting.result().status == 404
+    assert [m["code"] for m in tab.poll(follow) if m["type"] == "unsubscribed"] == [104]
+    bridge.disconnect(client=tab.client_id)
+    assert [m["code"] for m in tab.poll() if m["type"] == "disconnect"] == [4303]
+    for wrong in ({}, {"user": "7", "client": "c-1"}):
+        with pytest.raises(DataError, match="whose"):
+            bridge.revoke(**wrong)
+
+
+def test_disconnecting_a_user_that_may_come_back(make: Make):
+    bridge = make()
+    tab = Tab(bridge, "7")
+    parked = Background(lambda: tab.poll(wait=20))
+    until(lambda: bridge.services().parked)
+    bridge.disconnect(user="7", come_back=True)
+    assert [m["code"] for m in parked.result() if m["type"] == "disconnect"] == [4100]
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

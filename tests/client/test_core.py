@@ -538,4 +538,6 @@ def test_a_snapshot_apart() -> None:
     found = talk.core.receive_apart("news", ChannelAnswer("news", at(6), (), snapshot=b"[]"), None)
     assert found[0] == e.SnapshotFound("news", at(6), b"[]", gap=False)
     answer = ChannelAnswer("news", at(1, "F"), (), False, snapshot=b"[1]")
-    assert talk.core.receive_apart("news", answer, at(6))[0] == e.SnapshotFound("news", at(1, "F"), b"[1]", True)
+    assert talk.core.receive_apart("news", answer, at(6))[0] == e.SnapshotFound(
+        "news", at(1, "F"), b"[1]", True
+    )

@@ -261,7 +261,7 @@ class ChannelContract:
         house.loop.run()
         assert follower.seen["news"] == []
         house.loop.advance(house.limits.tail_linger + house.limits.sweep_interval + 1)
-        assert house.fanout._channels == {}
+        assert [name for name in house.fanout._channels if name[0] != "~"] == []
 
     def test_who_is_gone_before_it_began_leaves_no_reader_behind(self, house: House, open: Open) -> None:
         follower = open(house, {"news": str(house.publish("news", "seen"))})

@@ -181,7 +181,8 @@ class Joined:
 
         def joining(channel: str, reader: Any) -> None:
             join(channel, reader)
-            self._semaphore.release()
+            if channel[0] != "~":
+                self._semaphore.release()
 
         fanout.join = joining  # type: ignore[method-assign]
 

@@ -6,5 +6,5 @@ from rtbridge.fanout import Fanout
 
 
 def readers(fanout: Fanout) -> int:
-    """How many readers there are on all channels. None may be left once every client is gone."""
-    return sum(len(watched.readers) for watched in fanout._channels.values())
+    """How many readers there are, but for the process's own. None may be left once every client is gone."""
+    return sum(len(watched.readers) for name, watched in fanout._channels.items() if name[0] != "~")

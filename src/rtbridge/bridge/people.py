@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rtbridge.bridge.channel import OneChannel, Published
+from rtbridge.bridge.channel import Channel, OneChannel, Published
+from rtbridge.contract.revocations import Revocation
 from rtbridge.contract.types import Schema
 from rtbridge.errors import AskFailed, AskTimeout, ClientGone, DataError, DeclarationError
 from rtbridge.protocol import data as canonical
+from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.protocol.private import PRIVATE, Dismissal, Invitation, Letter, Note, Question
 from rtbridge.session.addresses import (
     client_address,
@@ -27,6 +29,7 @@ from rtbridge.session.calls import current_call
 from rtbridge.session.mail import mail_keep, sealed
 from rtbridge.session.members import Members
 from rtbridge.session.questions import Records
+from rtbridge.session.revocation import CONTROL, control_keep
 
 if TYPE_CHECKING:
     from rtbridge.bridge.bridge import Bridge
@@ -108,6 +111,8 @@ class Addressee:
 
         def leave() -> None:
             self._bridge.members.remove(self._address, name)
+            whose: dict[str, Any] = {self._kind: self.id}
+            self._bridge.take_back(Revocation(time.time(), channel=name, **whose))
             self._send(Dismissal(name))
 
         self._bridge.framework.after_commit(leave)
@@ -226,6 +231,64 @@ class People:
     def unsubscribe(self, user: object, channel: str | OneChannel) -> None:
         """Take a user out of a channel; see `Addressee.unsubscribe`."""
         self.user(user).unsubscribe(channel)
+
+    def revoke(
+        self,
+        *,
+        user: object = None,
+        client: str | None = None,
+        channel: str | OneChannel | Channel | None = None,
+    ) -> None:
+        """Take back what a user or a client was granted: subscriptions end on every worker within a second, on every
+        transport, and tokens no longer prove anything. Public channels stay. Whoever subscribes again is authorised
+        anew, so take it out of the group first.
+
+        Args:
+            user, client: whose; one of the two.
+            channel: where: a name, `photos(group_id=7)`, or a declared channel for all of its family. None: everywhere.
+
+        Raises:
+            DeclarationError: no such channel was declared.
+            DataError: neither or both of user and client were given, or it is no user.
+            BusUnavailable: the bus is out of reach.
+        """
+        where: str | None = None
+        if isinstance(channel, Channel):
+            where = channel.pattern.text
+        elif channel is not None:
+            where = self.channel_name(channel)
+        whose = self._whose(user, client)
+        self._as_bridge().framework.after_commit(
+            lambda: self.take_back(Revocation(time.time(), channel=where, **whose))
+        )
+
+    def disconnect(self, *, user: object = None, client: str | None = None, come_back: bool = False) -> None:
+        """End all sessions of a user, or that of a client, on every worker within a second: sockets, streams and polls.
+        A page that is loaded anew is authenticated anew, so log the user out first.
+
+        Args:
+            user, client: whose; one of the two.
+            come_back: whether its clients shall come back by themselves, as new sessions.
+
+        Raises:
+            DataError: neither or both of user and client were given, or it is no user.
+            BusUnavailable: the bus is out of reach.
+        """
+        code = DisconnectCode.CREDENTIALS_CHANGED if come_back else DisconnectCode.ENDED
+        whose = self._whose(user, client)
+        self._as_bridge().framework.after_commit(
+            lambda: self.take_back(Revocation(time.time(), code=int(code), **whose))
+        )
+
+    def _whose(self, user: object, client: str | None) -> dict[str, Any]:
+        if (user is None) == (client is None):
+            raise DataError("say whose: user=… or client=…, one of the two")
+        return {"client": client} if user is None else {"user": self.user_id_of(user)}
+
+    def take_back(self, revocation: Revocation) -> None:
+        """Tell every process."""
+        bridge = self._as_bridge()
+        bridge.bus.publish(CONTROL, revocation.dump(), control_keep(bridge.limits))
 
     def channel_name(self, channel: str | OneChannel) -> str:
         """The name of a declared channel.

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtbridge.config import Limits
 from rtbridge.contract.channels import ChannelDeclaration
@@ -23,6 +23,9 @@ from rtbridge.frameworks import Framework
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.session.addresses import new_client_id
 from rtbridge.session.members import Members
+
+if TYPE_CHECKING:
+    from rtbridge.session.revocation import Revocations
 
 Environ = Mapping[str, Any]
 _NOT_LOADED = object()
@@ -113,6 +116,8 @@ class Access:
         self.wall = wall
         self.members: Members | None = None
         """Who was put into a channel by the server."""
+        self.revocations: Revocations | None = None
+        """What was taken back."""
         self._authenticate = authenticate
 
     def fingerprint(self, environ: Environ) -> str:
@@ -125,30 +130,50 @@ class Access:
         claims = self._claims(token)
         if claims is None or claims.expires <= self.wall() or claims.fingerprint != self.fingerprint(environ):
             return None
-        return _identity_of(claims)
+        identity = _identity_of(claims)
+        revocations = self.revocations
+        if revocations is None or revocations.has_nothing_to_say():
+            return identity
+        known = revocations.list
+        if not revocations.ready or known.is_stale(claims):
+            return None
+        for channel, expiry in identity.grants().items():
+            if known.is_void(claims, channel, expiry):
+                identity.revoke(channel)
+        return identity
+
+    def ended(self, token: str | None) -> int | None:
+        """The disconnect code of the session of a token, if the application ended it. For the turn."""
+        revocations = self.revocations
+        claims = None if revocations is None or revocations.has_nothing_to_say() else self._claims(token)
+        return None if claims is None or revocations is None else revocations.list.ended(claims)
 
     def identify(self, token: str | None, environ: Environ) -> tuple[Identity, bool]:
         """The identity behind a request, and whether it goes on from `token`. Runs authenticate if it must."""
         known = self.recall(token, environ)
         if known is not None:
             return known, True
+        asked = self.wall()
         user, user_id = self._who(environ)
-        claims = self._claims(token)
+        claims = None if self.ended(token) is not None else self._claims(token)
         fingerprint = self.fingerprint(environ)
         resumed = claims is not None and claims.fingerprint == fingerprint and claims.user_id == user_id
         client_id = claims.client_id if resumed and claims is not None else new_client_id(user_id)
-        identity = Identity(client_id, user_id, fingerprint, self.wall() + self.limits.token_ttl)
+        identity = Identity(client_id, user_id, fingerprint, asked + self.limits.token_ttl)
         identity.user = user
         identity.changed = True
         return identity, resumed
 
     def reidentify(self, identity: Identity, environ: Environ) -> bool:
         """Authenticate a living connection anew; False when it is another user's now, or nobody's."""
+        if self.revocations is not None:
+            self.revocations.check_trusted()
+        asked = self.wall()
         user, user_id = self._who(environ)
         if user_id != identity.user_id:
             return False
         identity.user = user
-        identity.expires = self.wall() + self.limits.token_ttl
+        identity.expires = asked + self.limits.token_ttl
         identity.changed = True
         return True
 
@@ -167,6 +192,9 @@ class Access:
         """
         if declaration.public:
             return
+        if self.revocations is not None:
+            self.revocations.check_trusted()
+        asked = self.wall()
         try:
             with self.framework.around(context.environ):
                 allowed = declaration.may_follow(context, params)
@@ -180,7 +208,8 @@ class Access:
         if not allowed and not self._is_member(identity, channel):
             identity.revoke(channel)
             raise no_such_channel(channel)
-        identity.grant(channel, self.wall() + self.limits.token_ttl)
+        # From when we asked: what was taken back meanwhile is newer than what we found out.
+        identity.grant(channel, asked + self.limits.token_ttl)
         identity.changed = True
 
     def _is_member(self, identity: Identity, channel: str) -> bool:

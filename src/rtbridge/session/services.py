@@ -19,6 +19,7 @@ from rtbridge.session.live import LiveGroups
 from rtbridge.session.members import Members
 from rtbridge.session.private import Mailboxes
 from rtbridge.session.questions import Questions
+from rtbridge.session.revocation import Revocations
 from rtbridge.session.snapshots import Snapshots
 from rtbridge.session.subscription import Encoder
 
@@ -53,6 +54,7 @@ class Services:
     mailboxes: Mailboxes = field(init=False)
     questions: Questions = field(init=False)
     snapshots: Snapshots = field(init=False)
+    revocations: Revocations = field(init=False)
     parked: set[Hurried] = field(default_factory=set)
     """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -67,4 +69,7 @@ class Services:
         self.live = LiveGroups(self.fanout, self.flusher, self.encoder, self.limits, self.metrics)
         self.mailboxes = Mailboxes(self)
         self.questions = Questions(self)
+        self.revocations = self.access.revocations = Revocations(self)
         self.access.members = Members(self.bus, self.limits)
+        with self.loop.turn():
+            self.revocations.start()

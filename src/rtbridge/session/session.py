@@ -80,6 +80,7 @@ class Session(Following):
         self._queue = None
         self._schedule_renewal(None)
         if self.identity is not None:
+            self.services.revocations.polls.discard(self)
             key = (self.identity.client_id, self.instance)
             if self.services.newest.get(key) is self:
                 del self.services.newest[key]
@@ -223,6 +224,11 @@ class Session(Following):
 
     def _hello(self, command: m.Hello) -> None:
         access, hooks = self.services.access, self.services.hooks
+        ended = access.ended(command.token)
+        if ended is not None:
+            self.disconnect(DisconnectCode(ended), "the application ended this session")
+            return
+        heard = self.services.revocations.list.heard
         known = access.recall(command.token, self.environ)
         if known is not None and not hooks.active:
             self._hello_done(command, known, True)
@@ -234,7 +240,14 @@ class Session(Following):
             hooks.attach(context, access.framework)
             return identity, resumed
 
-        self.job(command, work, lambda found: self._hello_done(command, *found))
+        def found(identity: Identity, resumed: bool) -> None:
+            ended = self.services.revocations.ended_since(identity, heard)
+            if ended is not None:
+                self.disconnect(ended, "the application ended this session")
+            else:
+                self._hello_done(command, identity, resumed)
+
+        self.job(command, work, lambda identified: found(*identified))
 
     def _hello_done(self, command: m.Hello, identity: Identity, resumed: bool) -> None:
         services, limits = self.services, self.services.limits
@@ -265,6 +278,8 @@ class Session(Following):
             self._environ = packed(self.environ)
             self._take_over((identity.client_id, command.instance))
             self._schedule_renewal(limits.token_ttl)
+        else:
+            services.revocations.polls.add(self)
 
     def _token_life(self) -> float:
         assert self.identity is not None
@@ -302,20 +317,34 @@ class Session(Following):
             _log.exception("a connection could not be renewed")
             self.disconnect(DisconnectCode.FAILED, "the server failed; its log says why")
 
+    def renew_now(self) -> None:
+        """Authenticate and authorise a socket or stream anew, when the commands before are done."""
+        if self._renewal is not None and self.state is not State.ENDED:
+            self._schedule_renewal(None)
+            self.tick()
+
     def _renew(self) -> None:
         identity = self.identity
         assert identity is not None
         followed = list(self.subscriptions.values())
         access = self.services.access
         context = access.context(identity, self.environ, self.outlet.transport)
-        self.job(RENEWAL, lambda: renew(access, identity, followed, context), self._renewed)
+        heard = self.services.revocations.list.heard
+        self.job(
+            RENEWAL,
+            lambda: renew(access, identity, followed, context),
+            lambda found: self._renewed(heard, found),
+        )
 
-    def _renewed(self, found: tuple[bool, dict[str, ErrorCode], bool]) -> None:
+    def _renewed(self, heard: int, found: tuple[bool, dict[str, ErrorCode], bool]) -> None:
         same_user, refused, again_soon = found
         if not same_user:
             self.disconnect(DisconnectCode.CREDENTIALS_CHANGED, "the user behind this connection changed")
             return
+        self.services.revocations.drop_heard_since(self, heard)
         for channel, code in refused.items():
+            if channel not in self.subscriptions:
+                continue
             self.unfollow(channel)
             self.reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
         self._schedule_renewal(self.services.limits.token_ttl * (0.1 if again_soon else 1.0))

@@ -196,7 +196,9 @@ class Snapshots:
 
     def _landed(self, key: _Key, flight: Flight, error: ProtocolError | BusError | None) -> None:
         if isinstance(error, BusError):  # whoever made it was killed
-            error = ProtocolError(ErrorCode.UNAVAILABLE, f"the snapshot of {flight.channel!r} was interrupted")
+            error = ProtocolError(
+                ErrorCode.UNAVAILABLE, f"the snapshot of {flight.channel!r} was interrupted"
+            )
         flight.error = error
         self._metrics.add("snapshots" if error is None else "snapshot_failures")
         self._loop.call_later(self._limits.snapshot_reuse, self._forget, key, flight)

@@ -52,11 +52,16 @@ def begin(session: Session, command: m.Subscribe) -> None:
         subscribing.watch()
         return
     context = access.context(identity, session.environ, session.outlet.transport)
-    session.job(
-        command,
-        lambda: access.permit(identity, declaration, channel, params, context),
-        lambda _: subscribing.watch(),
-    )
+    heard = services.revocations.list.heard
+
+    def permitted(_: None) -> None:
+        if services.revocations.heard_since(identity, channel, heard):
+            identity.revoke(channel)
+            begin(session, command)  # what we found out may be from before it was taken back
+        else:
+            subscribing.watch()
+
+    session.job(command, lambda: access.permit(identity, declaration, channel, params, context), permitted)
 
 
 class Subscribing:
@@ -90,6 +95,9 @@ class Subscribing:
         if isinstance(tail, BusError):
             raise ProtocolError(ErrorCode.UNAVAILABLE, str(tail))
         command, session = self._command, self._session
+        if not self._is_permitted():
+            begin(session, command)
+            return
         start = self._start(tail)
         subscription = Subscription(command.channel, self._declaration, self._params, start)
         if command.snapshot and self._declaration.snapshot_taken is not None:
@@ -118,6 +126,13 @@ class Subscribing:
             position, more = end_of(found, tail) if found else (subscription.position, False)
             publications = tuple(entry.publication for entry in found)
             self._answer(command.id, subscription, Page(position, publications, more))
+
+    def _is_permitted(self) -> bool:
+        """Whether it still is: access may have been taken back while we waited for the bus."""
+        session, channel = self._session, self._command.channel
+        if self._declaration.public:
+            return True
+        return session.known_identity.may_follow(channel, session.services.access.wall())
 
     def _start(self, tail: Tail) -> Position:
         """Where it begins: at its position, or now, or as many publications back as asked for."""
@@ -157,6 +172,9 @@ class Subscribing:
     def _came(self, subscription: Subscription, found: Page | Gap | BusError) -> None:
         if isinstance(found, BusError):
             raise ProtocolError(ErrorCode.UNAVAILABLE, str(found))
+        if not self._is_permitted():
+            begin(self._session, self._command)
+            return
         assert self._command.id is not None
         self._answer(self._command.id, subscription, found)
 

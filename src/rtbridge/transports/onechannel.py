@@ -19,6 +19,7 @@ from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page, Publication
 from rtbridge.runtime import Spoke, Timer
+from rtbridge.session.access import Identity, no_such_channel
 from rtbridge.session.services import Services
 from rtbridge.session.snapshots import Flight, Wish
 from rtbridge.session.subscription import Subscription, end_of, pull
@@ -30,6 +31,7 @@ class Question:
     """What a GET asks: a channel, from where, and how long to wait.
 
     Attributes:
+        identity: who asks; None where anybody may.
         after: the position to read after; None asks for the newest `recent`.
         wait: seconds to park when there is nothing; 0 for a short poll.
         snapshot: what to ask for where there is no position, or a gap.
@@ -41,6 +43,7 @@ class Question:
     recent: int
     wait: float = 0.0
     snapshot: Wish | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,24 @@ class _Reader:
         self._done = False
         self._spoke: Spoke | None = None
 
+    @property
+    def channel(self) -> str:
+        """(For revocations.)"""
+        return self._question.channel
+
+    @property
+    def identity(self) -> Identity | None:
+        """(For revocations.)"""
+        return self._question.identity
+
+    def revoked(self) -> None:
+        """(Revocations' callback.)"""
+        raise NotImplementedError
+
     def start(self) -> None:
         """Begin. In the turn."""
+        if self._question.identity is not None:
+            self._services.revocations.reads.add(self)
         question = self._question
         self._services.fanout.when_ready(question.channel, question.declaration.keep, self._ready_safely)
 
@@ -214,6 +233,7 @@ class _Reader:
 
     def _leave(self) -> None:
         self._done = True
+        self._services.revocations.reads.discard(self)
         if self._spoke is not None:
             self._spoke.discard(self)
             self._spoke = None
@@ -254,6 +274,12 @@ class ChannelPoll(_Reader):
             self._carrier.finish(None)
 
     _give_up = abort
+
+    def revoked(self) -> None:
+        """Access has ended: answer so. In the turn."""
+        if not self._done:
+            self._leave()
+            self._carrier.finish(no_such_channel(self._question.channel))
 
     def _nothing(self, position: Position) -> None:
         if self._expired:
@@ -345,6 +371,8 @@ class ChannelStream(_Reader):
 
     def _give_up(self) -> None:
         self.hang_up()
+
+    revoked = hang_up
 
     def close(self) -> None:
         """The response is over. In the turn; idempotent."""

@@ -50,6 +50,7 @@ def channel_answer(request: Request, services: Services, parking: Parking) -> La
     if request.query("snapshot") == "1":
         wish = wish_for(name, declaration, params, identity, partial(_context, request, services, identity))
     question = _question(request, services, declaration, name, streaming, wish)
+    question = replace(question, identity=identity)
     if streaming:
         return _stream(request, services, parking, question, extra, life)
     return _poll(request, services, parking, question, extra)
