@@ -25,6 +25,10 @@ from rtbridge.protocol.private import PRIVATE
 from support.inprocess import HELLO, PATIENCE, Background, Client, close, subscribe
 
 
+ONE_FOR_EACH = "Thread-1 (process_request_thread)"
+"""The name of a thread of a server that has one for each request, so that any number may park."""
+
+
 @dataclass
 class Note:
     text: str
@@ -266,20 +270,21 @@ def test_revoking_and_disconnecting(make: Make):
     tab = Tab(bridge, "7")
     subscribed = next(m for m in tab.poll(subscribe("rooms/blue", id=3)) if m["type"] == "subscribed")
     follow = subscribe("rooms/blue", subscribed["position"])
-    parked = Background(lambda: tab.poll(follow, wait=20))
+    parked = Background(lambda: tab.poll(follow, wait=20), ONE_FOR_EACH)
     getting = Background(
         lambda: tab.client.get(
             "/rt/channels/rooms/blue?wait=20&after=" + subscribed["position"], **tab.headers
-        )
+        ),
+        ONE_FOR_EACH,
     )
     until(lambda: len(bridge.services().fanout._channels["rooms/blue"].readers) == 2)
     members.clear()
     bridge.revoke(user="7", channel=rooms)
     assert [m["code"] for m in parked.result() if m["type"] == "unsubscribed"] == [104]
     assert getting.result().status == 404
-    assert [m["code"] for m in tab.poll(follow) if m["type"] == "unsubscribed"] == [104]
+    until(lambda: [m["code"] for m in tab.poll(follow) if m["type"] == "unsubscribed"] == [104])
     bridge.disconnect(client=tab.client_id)
-    assert [m["code"] for m in tab.poll() if m["type"] == "disconnect"] == [4303]
+    until(lambda: [m["code"] for m in tab.poll() if m["type"] == "disconnect"] == [4303])
     for wrong in ({}, {"user": "7", "client": "c-1"}):
         with pytest.raises(DataError, match="whose"):
             bridge.revoke(**wrong)
