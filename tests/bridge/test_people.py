@@ -24,7 +24,6 @@ from rtbridge import (
 from rtbridge.protocol.private import PRIVATE
 from support.inprocess import HELLO, PATIENCE, Background, Client, close, subscribe
 
-
 ONE_FOR_EACH = "Thread-1 (process_request_thread)"
 """The name of a thread of a server that has one for each request, so that any number may park."""
 
