@@ -92,6 +92,41 @@ test("4100 to 4199: forget the token", async () => {
     assert.equal(rt.clientId, "c2");
 });
 
+test("the site's tokens: the one in the page; or fetched first, and again when the server wants another", async () => {
+    const { server, connect, advance } = world();
+    connect({ token: "from the page" });
+    await advance(1000);
+    assert.equal(server.commands.at(-1).token, "from the page");
+
+    const second = world();
+    const asked = [];
+    let fails = 1;
+    const rt = second.connect({
+        token: async previous => {
+            asked.push(previous);
+            if (fails-- > 0) throw new Error("the site is away");
+            await new Promise(resolve => second.environment.setTimeout(resolve, 300));
+            return `t${asked.length}`;
+        },
+    });
+    await second.advance(5000);
+    assert.deepEqual(asked, [undefined, undefined]);
+    assert.equal(second.server.commands[0].token, "t2");
+    assert.equal(rt.state, "online");
+    await second.advance(6000);
+    const held = asked.length;
+    second.server.dropConnections(4100);
+    await second.advance(3000);
+    assert.equal(asked.length, held + 1);
+    assert.ok(asked.at(-1), "the site is shown whose session is to go on");
+    assert.equal(second.server.commands.at(-1).token, "t3");
+    assert.ok(second.server.commands.every(({ token }) => token), "nobody ever came without one");
+    // No use for another one where the server did not ask for it.
+    second.server.dropConnections(1006);
+    await second.advance(3000);
+    assert.equal(asked.length, held + 1);
+});
+
 test("4200 to 4299, and broken frames: the next lower transport", async () => {
     for (const code of [4200, 4299, 1009]) {
         const { server, connect, advance } = world();

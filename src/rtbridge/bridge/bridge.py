@@ -14,12 +14,13 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from rtbridge.bridge.channel import Channel, Published
+from rtbridge.bridge.channel import Channel, OneChannel, Published
+from rtbridge.bridge.handing_out import ASK, hand_out
 from rtbridge.bridge.people import People
 from rtbridge.bus.contract import Bus
 from rtbridge.bus.guard import ServingGuard, lock_path
@@ -280,8 +281,11 @@ class Bridge(People):
         return self._bus.blocking
 
     def attach(self, app: object) -> None:
-        """The WSGI application around us, through which its framework is found."""
-        self._framework = find_framework(app)
+        """The WSGI application around us, through which its framework is found. A framework that was found
+        stays where another application has none."""
+        found = find_framework(app)
+        if self._framework is None or found.name != "plain":
+            self._framework = found
 
     @property
     def framework(self) -> Framework:
@@ -319,6 +323,30 @@ class Bridge(People):
     def serving(self) -> Services | None:
         """The machinery of this process, if it serves."""
         return self._services if self._services_pid == os.getpid() else None
+
+    def token_for(
+        self,
+        request: object = None,
+        *,
+        user: object = ASK,
+        channels: Iterable[str | OneChannel] = (),
+        previous: str | None = None,
+    ) -> str:
+        """A token for the site's page to give to its client, `connect({token})`, where the realtime endpoint is
+        served apart. It stands in for authenticate for `limits.token_ttl` seconds; then the client fetches another.
+
+        Args:
+            request: Django's or Flask's, or a WSGI environ. The token is worth nothing without the same
+                credentials (session cookie, `Authorization`). None binds it to none: whoever has it is this user.
+            user: None for somebody unknown; by default whom authenticate finds in the request.
+            channels: what the user may follow, without a question to authorize. You have asked already.
+            previous: the client's present token (its header `Rtbridge-Token`), so that its session goes on.
+
+        Raises:
+            ConfigError: neither a request nor a user was given, or no secret.
+            DeclarationError: one of the channels was not declared.
+        """
+        return hand_out(self._make_access(), self.registry, request, user, channels, previous)
 
     def drain(self, window: float | None = None) -> None:
         """Tell every socket and stream of this process to come back, spread over `window` seconds, and answer
@@ -363,14 +391,17 @@ class Bridge(People):
         loop = choose_loop()
         fanout = Fanout(self._bus, loop, self.limits, self.metrics)
         self._bus.listen(fanout)
-        tokens = Tokens(self._secrets(), self.limits.token_ttl, time.time)
-        access = Access(self.framework, self._authenticate, tokens, self.limits, time.time)
+        access = self._make_access()
         hooks = SessionHooks(self._bus, loop, self.limits, lambda: self.framework)
         hooks.started, hooks.ended = self._started, self._ended
         calls = CallRunner(self._bus, loop, self.limits, self.metrics)
         return Services(
             self.registry, access, self._bus, fanout, loop, calls, hooks, self.limits, self.metrics
         )
+
+    def _make_access(self) -> Access:
+        tokens = Tokens(self._secrets(), self.limits.token_ttl, time.time)
+        return Access(self.framework, self._authenticate, tokens, self.limits, time.time)
 
     def _secrets(self) -> list[str]:
         from_environment = os.environ.get("RTBRIDGE_SECRET")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from rtbridge.cli import logs
-from rtbridge.cli.loading import CannotLoad, load_app
+from rtbridge.cli.loading import CannotLoad, load_app, load_bridge
 from rtbridge.errors import ConfigError, RtbridgeError
 
 
@@ -14,6 +14,11 @@ def declare(commands: Any) -> None:
     """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser("serve", help="serve a WSGI application on gevent")
     parser.add_argument("app", help="module:attribute, for example project.wsgi:application")
+    parser.add_argument(
+        "--realtime-only",
+        action="store_true",
+        help="serve nothing but the realtime endpoint: app is then module:bridge",
+    )
     parser.add_argument(
         "--bind", type=address, default="127.0.0.1:8000", metavar="HOST:PORT", help="default: %(default)s"
     )
@@ -44,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
         _patch()
         from rtbridge.server import serve
 
-        serve(load_app(given.app), host=host, port=port, on_ready=_announce)
+        serve(_load(given), host=host, port=port, on_ready=_announce)
     except OSError as error:
         raise CannotLoad(f"cannot listen on {host}:{port}: {error}") from error
     return 0
@@ -61,7 +66,7 @@ def _supervise(given: argparse.Namespace, host: str, port: int) -> int:
     def live(end: WorkerEnd) -> int:
         try:
             _patch()
-            app = load_app(given.app)
+            app = _load(given)
         except (CannotLoad, RtbridgeError) as error:
             end.tell(failed=str(error))
             return 1
@@ -76,6 +81,20 @@ def _supervise(given: argparse.Namespace, host: str, port: int) -> int:
         stop_timeout=given.stop_timeout,
         on_ready=lambda: _announce(address[0], address[1]),
     ).run()
+
+
+def _load(given: argparse.Namespace) -> Any:
+    if not given.realtime_only:
+        return load_app(given.app)
+    from rtbridge.wsgi import RealtimeMiddleware
+
+    return RealtimeMiddleware(_nothing_else, load_bridge(given.app))
+
+
+def _nothing_else(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    body = b"Only the realtime endpoint is served here; the site is elsewhere.\n"
+    start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def _patch() -> None:

@@ -9,6 +9,11 @@ export interface Options {
     transport?: "auto" | TransportName | TransportName[];
     /** "json" is the default; "msgpack" loads one more module and suits channels that carry bytes. */
     codec?: "json" | "msgpack";
+    /**
+     * Where the site itself says who somebody is (`Bridge.token_for`): a token that stands in the page, or a function that
+     * fetches one whenever it is needed. It is given the present token, to be sent along as `Rtbridge-Token`.
+     */
+    token?: string | ((previous?: string) => string | Promise<string>);
     /** Replaces parts of the browser; for tests. */
     environment?: Record<string, unknown>;
 }

@@ -36,7 +36,7 @@ const rungsOf = transport => transport === "auto" ? RUNGS : /** @type {Rung[]} *
  * @param {import("./client.js").Options} options
  * @returns {import("./client.js").Realtime}
  */
-export function connect({ url, transport = "auto", codec = "json", environment } = {}) {
+export function connect({ url, transport = "auto", codec = "json", token, environment } = {}) {
     const env = { ...browser(), .../** @type {any} */ (environment) };
     // The mount, with a slash at its end: this module is served from it, unless we are told otherwise.
     const base = new URL(url ?? ".", url ? globalThis.location?.href : import.meta.url).href.replace(/\/?$/, "/");
@@ -80,7 +80,7 @@ export function connect({ url, transport = "auto", codec = "json", environment }
         show();
     };
 
-    const session = makeSession(env, changed, (channel, limit) => followApart(surroundings, session, channel, limit));
+    const session = makeSession(env, changed, (channel, limit) => followApart(surroundings, session, channel, limit), token);
     const ladder = makeLadder(env, session, rungsOf(transport), "rtbridge " + base,
         (rung, port) => rung === "websocket" ? websocket(port, surroundings) : poll(port, surroundings, rung),
         statusChanged, finish);

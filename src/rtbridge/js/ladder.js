@@ -99,8 +99,16 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
     const climb = () => {
         env.clearTimeout(retry);
         env.clearTimeout(race);
+        const token = session.bring();
+        if (token) return void token.then(() => over || climb(), unreachable);
         race = env.setTimeout(fallBack, RACE);
         open(best());
+    };
+
+    /** The site gives no token now. */
+    const unreachable = () => {
+        if (!over) retry = env.setTimeout(climb, backoff(env, attempt++));
+        changed(attempt > 3);
     };
 
     const fallBack = () => {
@@ -146,7 +154,7 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         if (current === link) current = undefined;
         // 102 and 112: this page's client is of another version, or its origin is refused. Neither mends itself.
         if (step === "stop" || code === 102 || code === 112) return finished({ code, ...problem });
-        if (step === "renew") session.token = undefined;
+        if (step === "renew") session.forget();
         if (healthy) attempt = 0;
         failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;
         // No blame when nothing else works either: then it is the network or the server.

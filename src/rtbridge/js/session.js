@@ -21,8 +21,13 @@ export class CallError extends Error {
  * @param {Environment} env
  * @param {() => void} changed something is to be subscribed, unsubscribed or called
  * @param {(channel: Channel, limit: Limit) => void} followApart
+ * @param {import("./client.js").Options["token"]} [given] by the site: a token, or who fetches one
  */
-export function makeSession(env, changed, followApart) {
+export function makeSession(env, changed, followApart, given) {
+    const fetchToken = typeof given === "function" && given;
+    let stale = fetchToken;
+    /** @type {Promise<void> | undefined} */
+    let bringing;
     /** @type {Map<string, Channel>} */
     const channels = new Map();
     /** @type {Map<string, Call>} */
@@ -69,7 +74,7 @@ export function makeSession(env, changed, followApart) {
 
     const session = {
         /** @type {string | undefined} */
-        token: undefined,
+        token: fetchToken ? undefined : /** @type {string} */ (given),
         /** @type {string | undefined} */
         clientId: undefined,
         channels,
@@ -153,6 +158,25 @@ export function makeSession(env, changed, followApart) {
 
         /** @returns {Command} */
         hello: () => ({ type: "hello", id: 1, version: 1, instance, token: session.token, client: "rtbridge-js/0.1.0" }),
+
+        /** The token no longer holds. Where the site gives another, this one says whose it is to be. */
+        forget() {
+            stale = fetchToken;
+            if (!fetchToken) session.token = undefined;
+        },
+
+        /** @returns {Promise<void> | undefined} to wait for, where the site has to give a token first */
+        bring() {
+            if (stale) bringing ??= (async fetching => {
+                try {
+                    session.token = await fetching(session.token);
+                    stale = false;
+                } finally {
+                    bringing = undefined;
+                }
+            })(stale);
+            return bringing;
+        },
 
         /** @param {Message} message with a newer token */
         renew(message) {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rtbridge.config import Limits
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Environ = Mapping[str, Any]
 _NOT_LOADED = object()
+_SITE = "site:"
+"""Before the fingerprint of a token that the site itself handed out; alone, where it is bound to no credentials."""
 _log = logging.getLogger("rtbridge")
 
 
@@ -60,6 +62,11 @@ class Identity:
         self._grants: tuple[Any, ...] = ()
         for channel, until in (grants or {}).items():
             self._grants += (sys.intern(channel), until)
+
+    @property
+    def by_site(self) -> bool:
+        """Whether it is the site that says who this is: then nobody else can renew it."""
+        return self.fingerprint.startswith(_SITE)
 
     def grant(self, channel: str, until: float) -> None:
         """Let authorize not run again before `until`, unix seconds."""
@@ -128,7 +135,7 @@ class Access:
     def recall(self, token: str | None, environ: Environ) -> Identity | None:
         """The identity a token proves, or None if authenticate has to run. Touches no database, never blocks."""
         claims = self._claims(token)
-        if claims is None or claims.expires <= self.wall() or claims.fingerprint != self.fingerprint(environ):
+        if claims is None or claims.expires <= self.wall() or not self._fits(claims, environ):
             return None
         identity = _identity_of(claims)
         revocations = self.revocations
@@ -148,11 +155,23 @@ class Access:
         claims = None if revocations is None or revocations.has_nothing_to_say() else self._claims(token)
         return None if claims is None or revocations is None else revocations.list.ended(claims)
 
+    def _fits(self, claims: Claims, environ: Environ) -> bool:
+        bound_to = claims.fingerprint.removeprefix(_SITE)
+        unbound = claims.fingerprint == _SITE
+        return unbound or bound_to == self.fingerprint(environ)
+
     def identify(self, token: str | None, environ: Environ) -> tuple[Identity, bool]:
-        """The identity behind a request, and whether it goes on from `token`. Runs authenticate if it must."""
+        """The identity behind a request, and whether it goes on from `token`. Runs authenticate if it must.
+
+        Raises:
+            SiteTokenExpired: the token is the site's, and no longer holds: the client has to fetch another.
+            ProtocolError: FAILED when authenticate raised.
+        """
         known = self.recall(token, environ)
         if known is not None:
             return known, True
+        if self._is_by_site(token):
+            return self._insist(token, environ), True
         asked = self.wall()
         user, user_id = self._who(environ)
         claims = None if self.ended(token) is not None else self._claims(token)
@@ -164,10 +183,26 @@ class Access:
         identity.changed = True
         return identity, resumed
 
-    def reidentify(self, identity: Identity, environ: Environ) -> bool:
-        """Authenticate a living connection anew; False when it is another user's now, or nobody's."""
+    def _is_by_site(self, token: str | None) -> bool:
+        claims = self._claims(token)
+        return claims is not None and claims.fingerprint.startswith(_SITE)
+
+    def _insist(self, token: str | None, environ: Environ) -> Identity:
+        """Look again when it is known what was taken back. Nobody here may ask in place of the site."""
         if self.revocations is not None:
             self.revocations.check_trusted()
+        known = self.recall(token, environ)
+        if known is None:
+            raise SiteTokenExpired
+        return known
+
+    def reidentify(self, identity: Identity, environ: Environ) -> bool:
+        """Authenticate a living connection anew; False when it is another user's now, or nobody's, or the site's to
+        renew."""
+        if self.revocations is not None:
+            self.revocations.check_trusted()
+        if identity.by_site:
+            return False
         asked = self.wall()
         user, user_id = self._who(environ)
         if user_id != identity.user_id:
@@ -241,6 +276,29 @@ class Access:
             keep = sorted(living.items(), key=lambda item: item[1], reverse=True)[: len(living) // 2]
             living = dict(keep)
 
+    def hand_out(
+        self, environ: Environ | None, user_id: str | None, grants: Iterable[str], previous: str | None
+    ) -> str:
+        """A token of the site's: it stands in for authenticate, and for authorize where channels are granted.
+
+        Args:
+            environ: of the request whose credentials the client will send along; None binds it to none.
+            grants: channels that it may follow.
+            previous: a token of the same client, whose session goes on if user and credentials are the same.
+        """
+        now = self.wall()
+        expires = now + self.limits.token_ttl
+        fingerprint = _SITE + ("" if environ is None else self.fingerprint(environ))
+        before = self._claims(previous)
+        same = before is not None and (before.user_id, before.fingerprint) == (user_id, fingerprint)
+        client_id = before.client_id if same and before is not None else new_client_id(user_id)
+        granted = dict.fromkeys(grants, expires)
+        return self.token_for(Identity(client_id, user_id, fingerprint, expires, granted))
+
+    def who(self, environ: Environ) -> str | None:
+        """The id of the user behind a request, by authenticate."""
+        return self._who(environ)[1]
+
     def context(
         self, identity: Identity, environ: Environ, transport: str, call_id: str | None = None
     ) -> Context:
@@ -273,6 +331,15 @@ class Access:
         except Exception:
             _log.exception("authenticate failed")
             raise ProtocolError(ErrorCode.FAILED, "authentication failed with an error; try again") from None
+
+
+class SiteTokenExpired(ProtocolError):
+    """A token that the site handed out no longer holds, by its time or by the request's credentials."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.UNAVAILABLE, "the token that the site handed out no longer holds; fetch another one"
+        )
 
 
 def no_such_channel(channel: str) -> ProtocolError:

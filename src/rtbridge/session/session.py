@@ -21,7 +21,7 @@ from rtbridge.protocol.states import State, advance, event_of
 from rtbridge.runtime import Spoke
 from rtbridge.runtime.loop import run_logged
 from rtbridge.session import calling, private, subscribing
-from rtbridge.session.access import Identity
+from rtbridge.session.access import Identity, SiteTokenExpired
 from rtbridge.session.environ import Kept, packed
 from rtbridge.session.following import Following
 from rtbridge.session.outlet import Outlet
@@ -215,6 +215,9 @@ class Session(Following):
         self._busy = False
         if self.state is State.ENDED:
             return
+        if isinstance(error, SiteTokenExpired):
+            self.disconnect(DisconnectCode.CREDENTIALS_CHANGED, error.message)
+            return
         if isinstance(command, m.Hello):
             self.state = State.OPENING
         self._fail(error, command)
@@ -277,7 +280,8 @@ class Session(Following):
         if transport in ("websocket", "eventstream"):
             self._environ = packed(self.environ)
             self._take_over((identity.client_id, command.instance))
-            self._schedule_renewal(limits.token_ttl)
+            # What the site says is the site's to renew: the client is sent for it while the token still holds.
+            self._schedule_renewal(self._token_life() if identity.by_site else limits.token_ttl)
         else:
             services.revocations.polls.add(self)
 
@@ -339,7 +343,10 @@ class Session(Following):
     def _renewed(self, heard: int, found: tuple[bool, dict[str, ErrorCode], bool]) -> None:
         same_user, refused, again_soon = found
         if not same_user:
-            self.disconnect(DisconnectCode.CREDENTIALS_CHANGED, "the user behind this connection changed")
+            self.disconnect(
+                DisconnectCode.CREDENTIALS_CHANGED,
+                "the user behind this connection changed, or is to be proved again",
+            )
             return
         self.services.revocations.drop_heard_since(self, heard)
         for channel, code in refused.items():
