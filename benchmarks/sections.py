@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from .capacity import FORMULA, Costs, Use, needed
 from .harness import Goal, Sample, Table, spread
 from .peers import RTBRIDGE
-from .rungs import PHOTOS, RUNGS
+from .rungs import OWN, PHOTOS, RUNGS, SOCKET
 
 Results = dict[str, dict[str, Any]]
 MISSING = "*Not measured yet: `make bench`.*"
@@ -103,14 +104,44 @@ def _photo_rows(found: Results) -> list[dict[str, Any]]:
     return [row for row in found.get("comparison", {}).get("rows", []) if row["workload"] == PHOTOS.name]
 
 
-def unit_costs(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each rung the row to calculate with: once a second, the most clients at which the server kept up."""
-    best: dict[str, dict[str, Any]] = {}
+@dataclass(frozen=True)
+class Unit:
+    """What a rung costs: `ms` of CPU for one more poll (or delivery), and the share of a core that is taken anyway."""
+
+    polls: bool
+    ms: float
+    fixed: float
+    p50: float
+    interval: float | None
+
+    def carries(self, rate: float, interval: float) -> float:
+        """Clients that half a core carries, with news at a rate: polls pay by interval, pushes by delivery."""
+        each = self.ms / interval if self.polls else self.ms * rate
+        return max(0.0, HALF - self.fixed) * 1000 / each
+
+
+def units(rows: Iterable[dict[str, Any]]) -> dict[str, Unit]:
+    """The unit costs of each rung: a line through all numbers of clients at which the server kept up, with news once a
+    second; where there is one only, all of its cost is taken for that of its polls."""
+    kept_up: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        kept_up = row["rate"] == 1 and not row["saturated"] and row["cpu_ms"]
-        if kept_up and row["clients"] > best.get(row["rung"], {"clients": 0})["clients"]:
-            best[row["rung"]] = row
-    return best
+        if row["rate"] == 1 and not row["saturated"] and row["cpu_ms"]:
+            kept_up.setdefault(row["rung"], []).append(row)
+    found = {}
+    for rung, members in kept_up.items():
+        most = max(members, key=lambda row: row["clients"])
+        polls = most["interval"] is not None
+        points = [
+            (row["requests"] if polls else 1000 * row["cpu_share"] / row["cpu_ms"], row["cpu_share"])
+            for row in members
+        ]
+        slope, fixed = most["cpu_share"] / max(points)[0], 0.0
+        if len(points) > 1:
+            line = statistics.linear_regression(*zip(*points, strict=True))
+            if line.slope > 0 and line.intercept > 0:
+                slope, fixed = line.slope, line.intercept
+        found[rung] = Unit(polls, 1000 * slope, fixed, most["p50"], most["interval"])
+    return found
 
 
 HALF = 0.5
@@ -118,41 +149,30 @@ RATES = (0.1, 1, 5)
 INTERVAL = 5
 
 
-def carries(row: dict[str, Any], rate: float, interval: float = INTERVAL) -> float:
-    """Clients that half a core carries: polls pay by interval, pushes by delivery."""
-    if row["interval"]:
-        return HALF * 1000 * interval / float(row["cpu_ms_per_request"])
-    return HALF * 1000 / (rate * float(row["cpu_ms"]))
-
-
 def rule(found: Results) -> str:
     """The rule of thumb in figures."""
-    best = unit_costs(_photo_rows(found))
+    best = units(_photo_rows(found))
     if not best:
         return MISSING
     columns = ["CPU ms", "per", *(f"{rate:g} news/s" for rate in RATES), "behind, p50"]
     table = Table(f"Clients that half a core carries on the photo site; polls every {INTERVAL} s", columns)
     for rung in RUNGS:
-        row = best.get(rung.name)
-        if row is None:
+        unit = best.get(rung.name)
+        if unit is None:
             continue
-        cost = row["cpu_ms_per_request"] if row["interval"] else row["cpu_ms"]
-        clients = [carries(row, rate) for rate in RATES]
-        per = "poll" if row["interval"] else "delivery"
         # A poll comes at a random moment of its interval: scaled from the one that was measured.
-        late = row["p50"] + (1000 * (INTERVAL - row["interval"]) / 2 if row["interval"] else 0)
-        table.add(
-            rung.name, cost, per, *clients, f"{late / 1000:.1f} s" if late >= 1000 else f"{spread(late)} ms"
-        )
+        late = unit.p50 + 1000 * (INTERVAL - (unit.interval or INTERVAL)) / 2
+        clients = [unit.carries(rate, INTERVAL) for rate in RATES]
+        behind = f"{late / 1000:.1f} s" if late >= 1000 else f"{spread(late)} ms"
+        table.add(rung.name, unit.ms, "poll" if unit.polls else "delivery", *clients, behind)
     table.note = (
-        "Calculated from the cost of one poll or delivery, publishing included, at the most clients that were measured "
-        "without the core being full: what a poll costs does not depend on how often there is news, what a push costs "
-        "depends on nothing else. Heartbeats of idle connections are left out."
+        "Calculated from what one more poll or delivery costs: what a poll costs does not depend on how often there is "
+        "news, what a push costs depends on nothing else. Heartbeats of idle connections are left out."
     )
-    own, socket = best.get("own view, polled"), best.get("WebSocket")
+    own, socket = best.get(OWN), best.get(SOCKET)
     said = ""
     if own and socket:
-        even = float(own["cpu_ms_per_request"]) / (INTERVAL * float(socket["cpu_ms"]))
+        even = own.ms / (INTERVAL * socket.ms)
         said = (
             f"\n\nPolling the view every {INTERVAL} s costs as much as a WebSocket that brings news "
             f"**{spread(even)} times a second**: below that rate the socket is the cheaper one, and always the sooner."

@@ -32,7 +32,7 @@ from benchmarks.harness import (  # noqa: E402
 from benchmarks.harness.report import environment, spread  # noqa: E402
 from benchmarks.loading import LOAD, load  # noqa: E402
 from benchmarks.peers import GOAL_PEERS, PEERS, POLLED, RTBRIDGE  # noqa: E402
-from benchmarks.rungs import PHOTOS, RUNGS  # noqa: E402
+from benchmarks.rungs import OWN, PHOTOS, RUNGS, SOCKET  # noqa: E402
 from benchmarks.servers import counting  # noqa: E402
 from benchmarks.verdicts import goals  # noqa: E402
 
@@ -176,16 +176,20 @@ def test_every_section_can_be_made_of_nothing() -> None:
     )
 
 
-def test_the_rule_of_thumb_is_calculated_from_the_dearest_unsaturated_row() -> None:
-    rows = [row(rung.name, 100) for rung in RUNGS]
-    rows += [row(rung.name, 1000, cpu_ms=9.0, cpu_ms_per_request=9.0, saturated=True) for rung in RUNGS]
-    best = sections.unit_costs(rows)
-    assert {found["clients"] for found in best.values()} == {100}
-    poll, push = best[RUNGS[0].name], best[RUNGS[-1].name]
-    assert (
-        sections.carries(poll, rate=5, interval=5) == 1250
-    )  # half a core: 250 polls/s of 2 ms, each once in 5 s
-    assert sections.carries(push, rate=5) == 50  # half a core: 250 deliveries/s, five for each
+def test_the_rule_of_thumb_is_calculated_from_rows_where_the_server_kept_up() -> None:
+    """Each poll takes 2 ms beside a tenth of the core; each delivery 0.5 ms, and nothing besides."""
+    rows = [row(OWN, n, requests=n / 2, cpu_share=0.1 + n / 1000) for n in (10, 100, 300)]
+    rows.append(row(OWN, 900, requests=20, cpu_share=0.9, saturated=True))
+    rows.append(row(SOCKET, 300, cpu_ms=0.5, cpu_share=0.15))
+    units = sections.units(rows)
+    assert units[OWN].ms == pytest.approx(2) and units[OWN].fixed == pytest.approx(0.1)
+    assert units[OWN].carries(rate=5, interval=5) == pytest.approx(
+        1000
+    )  # 0.4 s of CPU: 200 polls/s, each once in 5 s
+    assert units[SOCKET].carries(rate=5, interval=5) == pytest.approx(
+        200
+    )  # 1,000 deliveries/s, five for each
+    assert "**0.8 times a second**" in sections.rule({"comparison": {"rows": rows}})
 
 
 def test_capacity_is_what_the_scarcest_thing_allows() -> None:

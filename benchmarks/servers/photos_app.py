@@ -64,8 +64,11 @@ def stored(caption: str) -> Photo:
 
 @csrf_exempt
 def publish(request: HttpRequest) -> HttpResponse:
+    caption = (
+        request.body.decode()
+    )  # not within the transaction: reading may wait, and SQLite's lock stops everybody
     with transaction.atomic():
-        photo = stored(request.body.decode())
+        photo = stored(caption)
         transaction.on_commit(lambda: photos.publish(photo.card()))
     return HttpResponse("ok")
 
