@@ -37,16 +37,13 @@ docs:            ## run every snippet of the docs and check their links
 	$(WHEEL) .venv/bin/pytest tests/docs $(ARGS)
 
 bench:           ## all benchmarks, in at most 25 minutes: we and our peers, goals and verdicts
-	@$(SETUP) system bench
-	@tools/bench.sh standard $(ARGS)
+	@began=$$(date +%s); $(SETUP) system bench && BENCH_BEGAN=$$began tools/bench.sh standard $(ARGS)
 
 bench-quick:     ## the same, briefly: at most 5 minutes
-	@$(SETUP) system bench
-	@tools/bench.sh quick $(ARGS)
+	@began=$$(date +%s); $(SETUP) system bench && BENCH_BEGAN=$$began tools/bench.sh quick $(ARGS)
 
 bench-full:      ## the same, with more subscribers and repetitions: up to two hours
-	@$(SETUP) system bench
-	@tools/bench.sh full $(ARGS)
+	@began=$$(date +%s); $(SETUP) system bench && BENCH_BEGAN=$$began tools/bench.sh full $(ARGS)
 
 bench-check:     ## fail if a hot path has become slower, against benchmarks/baseline.json
 	@$(SETUP) bench

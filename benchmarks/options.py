@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import time
 
 from .harness import compile_c, end_on_sigterm, pin_load, raise_file_limit
 from .loading import LOAD
@@ -21,6 +23,12 @@ def parser_for(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_const", dest="profile", const="quick", default="standard")
     parser.add_argument("--full", action="store_const", dest="profile", const="full")
     return parser
+
+
+def within(seconds: float) -> float:
+    """Seconds that may be spent: so many, but no more than are left until BENCH_END (Unix time) where that is set."""
+    end = os.environ.get("BENCH_END")
+    return min(seconds, max(0.0, float(end) - time.time())) if end else seconds
 
 
 def begin() -> int:

@@ -22,7 +22,7 @@ from .figures import PAYLOAD, PROFILES, Figures, Profile
 from .harness import BenchmarkError, Table, environment, save
 from .harness.build import ROOT
 from .loading import held, load
-from .options import begin, parser_for
+from .options import begin, parser_for, within
 from .peers import PEERS, POLLED, RTBRIDGE, Peer, Running
 from .slow import slow_consumers
 from .verdicts import goals, tables
@@ -217,14 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
     if idle < profile.idle:
         print(f"only {limit} files may be open: idle memory is measured at {idle}")
         profile = replace(profile, idle=idle)
-    began = time.monotonic()
+    began, budget = time.monotonic(), within(profile.budget)
     for number in range(profile.rounds):
         spent = time.monotonic() - began
-        if number and spent * (number + 1) / number > profile.budget:
+        if number and spent * (number + 1) / number > budget:
             print(f"no time for more than {number} rounds")
             break
         print(f"round {number + 1} of {profile.rounds}", flush=True)
-        round_of(profile, figures, options.only, began + profile.budget)
+        round_of(profile, figures, options.only, began + budget)
     shown, reached = tables(profile, figures), goals(figures)
     for table in [*shown, Table.of_goals(reached)]:
         print(table.text())

@@ -29,7 +29,7 @@ from typing import Any
 from .harness import BenchmarkError, Goal, Server, Table, free_port, save, spread
 from .harness.process import LOAD_CORE, child_of
 from .loading import load
-from .options import begin, choose
+from .options import begin, choose, within
 from .peers import HERE, OURS, RTBRIDGE, SOCKET_IO, program
 
 SUBSCRIBERS = 10
@@ -174,12 +174,14 @@ def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
     for way in ways():
         print(f"   {way.name}", flush=True)
         try:
+            if not within(budget):
+                raise BenchmarkError("no time left")
             with redis() as store:
                 port = free_port()
                 command = [word.replace("PORT", str(port)) for word in way.serves]
                 with Server(command, port=port, cwd=HERE, env={"REDIS_PORT": str(store.port)}) as running:
                     calm = deliver(way, running, store.port, 50, 2 * seconds)
-                    end = time.monotonic() + budget
+                    end = time.monotonic() + within(budget)
                     best, tried = sustained(partial(deliver, way, running, store.port, seconds=seconds), end)
                     found[way.name] = {
                         "sustained": best,

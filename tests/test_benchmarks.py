@@ -31,9 +31,11 @@ from benchmarks.harness import (  # noqa: E402
 )
 from benchmarks.harness.report import environment, spread  # noqa: E402
 from benchmarks.loading import LOAD, load  # noqa: E402
+from benchmarks.options import within  # noqa: E402
 from benchmarks.peers import GOAL_PEERS, PEERS, POLLED, RTBRIDGE  # noqa: E402
 from benchmarks.rungs import OWN, PHOTOS, RUNGS, SOCKET  # noqa: E402
 from benchmarks.servers import counting  # noqa: E402
+from benchmarks.through_redis import sustained  # noqa: E402
 from benchmarks.verdicts import goals  # noqa: E402
 
 BUSY = """
@@ -217,6 +219,38 @@ def test_the_report_is_one_page_with_goals_and_plots() -> None:
     page = report.page(measured())
     assert '<td class="reached">reached</td>' in page
     assert page.count("data:image/png;base64,") == len(plots.PLOTS)
+
+
+def test_no_part_may_take_more_than_is_left_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCH_END", raising=False)
+    assert within(500) == 500
+    monkeypatch.setenv("BENCH_END", str(time.time() + 60))
+    assert within(10) == 10
+    assert 55 < within(500) <= 60
+    monkeypatch.setenv("BENCH_END", str(time.time() - 1))
+    assert within(500) == 0
+
+
+def test_the_highest_rate_that_holds_is_found_and_one_failure_is_tried_again() -> None:
+    unlucky = iter([True])
+
+    def measure(rate: float) -> dict[str, Any]:
+        good = rate <= 5000 and not (rate == 1000 and next(unlucky, False))
+        return {
+            "rate": rate,
+            "sent_rate": rate,
+            "kept_up": good,
+            "missing": 0,
+            "gaps": 0,
+            "p50": 1.0,
+            "p99": 2.0,
+        }
+
+    best, tried = sustained(measure, time.monotonic() + 60)
+    assert 4500 < best <= 5000
+    assert [one["rate"] for one in tried[:4]] == [500, 1000, 1000, 2000]
+    lossy = {"rate": 1, "sent_rate": 1, "kept_up": True, "missing": 1, "gaps": 0, "p50": 1.0, "p99": 2.0}
+    assert sustained(lambda rate: lossy, time.monotonic() + 60)[0] == 0
 
 
 # --- fairness, and what is counted ---------------------------------------------------------------------------------

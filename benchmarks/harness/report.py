@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .build import ROOT
-from .process import CORES, TICKS
+from .process import CORES, LOAD_CORE, SERVER_CORE, TICKS
 from .samples import Sample
 
 PACKAGES = (
@@ -182,7 +182,13 @@ def environment() -> dict[str, Any]:
     )
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": model, "cores": len(CORES), "kernel": platform.release()},
+        "machine": {
+            "cpu": model,
+            "cores": len(CORES),
+            "kernel": platform.release(),
+            "server_core": SERVER_CORE,
+            "load_core": LOAD_CORE,
+        },
         "python": platform.python_version(),
         "packages": versions,
         "programs": {name: version for name, version in said.items() if version},
