@@ -332,7 +332,8 @@ class Core:
             return [e.Over(e.Ending("resume", "another connection began the session", retry_after=0.0))]
         conversation.greeted = True
         conversation.hello_as = message.client_id
-        self.client_id, self.token, self.terms = message.client_id, message.token, message
+        self.client_id, self.terms = message.client_id, message
+        self.token = message.token or self.token
         lost = [c for c in self.calls.values() if c.sent_as not in (None, message.client_id)]
         over: list[e.Event] = []
         for call in lost:

@@ -15,7 +15,7 @@ from json.encoder import encode_basestring
 from typing import Protocol
 
 from rtbridge.protocol import data as _data
-from rtbridge.protocol.messages import Canonical, Command, ServerMessage
+from rtbridge.protocol.messages import Canonical, Command, HelloReply, ServerMessage
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 
@@ -87,6 +87,8 @@ class JsonCodec:
 
     def encode(self, message: ServerMessage) -> bytes:
         """See `Codec`."""
+        if isinstance(message, HelloReply):
+            return _hello(message)
         return self.encode_map(message.to_wire())
 
     def encode_command(self, command: Command) -> bytes:
@@ -179,6 +181,31 @@ def _dumps(value: object) -> bytes:
     if type(value) is list:
         return b"[%b]" % b",".join(map(_dumps, value))
     return _encode_json(value).encode("utf-8", "replace")
+
+
+def _hello(message: HelloReply) -> bytes:
+    """As `encode_map` writes it, with the part that is the same for all written once: each poll has one."""
+    return b'{"type":"hello","id":%d,"version":%d,"client_id":%b,"resumed":%b%b,"expires_in":%b%b' % (
+        message.id,
+        message.version,
+        _dumps(message.client_id),
+        b"true" if message.resumed else b"false",
+        b"" if message.token is None else b',"token":' + _dumps(message.token),
+        _dumps(message.expires_in),
+        _terms(message.transport, message.offers, message.ping, message.wait, message.interval),
+    )
+
+
+@lru_cache(maxsize=100)
+def _terms(transport: str, offers: tuple[str, ...], ping: float, wait: float, interval: float) -> bytes:
+    fields = {
+        "transport": transport,
+        "offers": list(offers),
+        "ping": ping,
+        "wait": wait,
+        "interval": interval,
+    }
+    return b"".join([b"," + _key(key) + _dumps(value) for key, value in fields.items()]) + b"}"
 
 
 @lru_cache(maxsize=100)  # there are not many: they are the fields of messages

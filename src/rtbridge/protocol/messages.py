@@ -137,7 +137,7 @@ def _hello(fields: Fields) -> ServerMessage:
         version=fields.required("version", _fields.integer),
         client_id=fields.required("client_id", _fields.text),
         resumed=fields.required("resumed", _fields.boolean),
-        token=fields.required("token", _fields.text),
+        token=fields.optional("token", _fields.text),
         expires_in=fields.required("expires_in", _fields.number),
         transport=fields.required("transport", _fields.text),
         offers=fields.required("offers", _fields.texts),

@@ -23,13 +23,17 @@ class Canonical(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HelloReply:
-    """Answers `hello`; `docs/reference/protocol.md` says what each field means. Times are seconds."""
+    """Answers `hello`; `docs/reference/protocol.md` says what each field means. Times are seconds.
+
+    Attributes:
+        token: None where the one that was sent still says everything.
+    """
 
     id: int
     version: int
     client_id: str
     resumed: bool
-    token: str
+    token: str | None
     expires_in: float
     transport: str
     offers: tuple[str, ...]
@@ -45,7 +49,7 @@ class HelloReply:
             "version": self.version,
             "client_id": self.client_id,
             "resumed": self.resumed,
-            "token": self.token,
+            **({} if self.token is None else {"token": self.token}),
             "expires_in": self.expires_in,
             "transport": self.transport,
             "offers": list(self.offers),

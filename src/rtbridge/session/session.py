@@ -258,10 +258,8 @@ class Session(Following):
         self.instance = command.instance
         services.hooks.attached(identity.client_id, identity.user_id)
         transport = self.outlet.transport
-        # Who goes on with what the token says keeps it: nothing need be signed for a poll.
-        token = None if identity.changed or not resumed else command.token
-        if token is None:
-            token = services.access.token_for(identity)
+        # Who goes on with what the token says keeps it: nothing need be signed, or sent, for a poll.
+        token = services.access.token_for(identity) if identity.changed or not resumed else None
         self.reply(
             m.HelloReply(
                 id=command.id,
