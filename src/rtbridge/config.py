@@ -94,6 +94,16 @@ class Limits:
     ask_taken: float = 6.0
     """Seconds within which a client that is asked something must have been reached, else it counts as gone."""
 
+    presence_named: int = 200
+    """Tabs on one channel that a process names; if there are more it only tells how many."""
+    presence_data: int = 1_024
+    """Bytes that a tab may tell of itself, as JSON."""
+    presence_window: float = 0.2
+    """Seconds over which changes of a channel's presence are told together."""
+    presence_grace: float = 3.0
+    """Seconds after its connection (and the pause that a poll is advised to make) until a tab is gone."""
+    presence_lease: float = 6.0
+    """Seconds without a sign of life after which a process and all its tabs are gone."""
     revocations: int = 500
     """Revocations kept while a token may outlive them; beyond it all older tokens are checked anew."""
     cut_off: float = 10.0

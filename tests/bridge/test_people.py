@@ -303,3 +303,23 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_who_is_on_a_channel(make: Make):
+    bridge = make(presence_window=0.01)
+    rooms = bridge.channel("rooms/{name}", presence=True)
+    rooms.authorize(lambda ctx, name: True)
+    rooms.presence_info(lambda ctx, name: {"name": ctx.user.upper()})
+    assert rooms(name="blue").presence().people == ()
+    tab = Tab(bridge, "ada")
+    tab.poll(subscribe("rooms/blue", id=3, presence={"typing": True}))
+    until(lambda: rooms(name="blue").presence().count)
+    (person,) = rooms(name="blue").presence().people
+    assert (person.user, person.info, person.data) == ("ada", {"name": "ADA"}, {"typing": True})
+    answer = tab.client.get("/rt/channels/~presence/rooms/blue?snapshot=1", **tab.headers).json()
+    (telling,) = answer["snapshot"]
+    assert [each["user"] for each in telling["all"].values()] == ["ada"]
+    with pytest.raises(DeclarationError, match="presence=True"):
+        bridge.channel("news", public=True).presence()
+    with pytest.raises(DeclarationError, match="presence"):
+        bridge.channel("old", public=True, transport="shortpoll", presence=True)

@@ -11,6 +11,7 @@ from rtbridge.bus.memory import MemoryBus
 from rtbridge.config import Limits
 from rtbridge.contract.calls import CallDeclaration
 from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.contract.presence_channel import PresenceChannel
 from rtbridge.contract.registry import Registry
 from rtbridge.contract.tokens import Tokens
 from rtbridge.fanout import Fanout
@@ -21,6 +22,7 @@ from rtbridge.session.access import Access
 from rtbridge.session.calls import CallRunner
 from rtbridge.session.hooks import SessionHooks
 from rtbridge.session.outlet import Wire
+from rtbridge.session.rosters import Rosters, presence_keep, snapshot_of
 from rtbridge.session.services import Services
 from rtbridge.session.session import Session
 from support.fakeloop import FakeLoop
@@ -57,13 +59,15 @@ class FakeSite:
 class House:
     """Everything below the transports. `wall` is the loop's clock, so that advancing it lets tokens expire."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, loop: FakeLoop | None = None, bus: Any = None
+    ) -> None:
         self.limits = limits or Limits()
-        self.loop = FakeLoop()
+        self.loop = loop or FakeLoop()
         self.site = FakeSite()
         self.registry = Registry()
         self.metrics = Metrics()
-        self.bus = MemoryBus(self.limits, clock=self.loop.now)
+        self.bus = bus if bus is not None else MemoryBus(self.limits, clock=self.loop.now)
         self.fanout = Fanout(self.bus, self.loop, self.limits, self.metrics)
         self.bus.listen(self.fanout)
         tokens = Tokens(self.site.secret(), self.limits.token_ttl, self.loop.now)
@@ -77,6 +81,10 @@ class House:
     def channel(self, pattern: str, type_: Any = Any, **options: Any) -> ChannelDeclaration:
         declared = ChannelDeclaration(pattern, type_, limits=self.limits, **options)
         self.registry.add_channel(declared)
+        if declared.presence is not None:
+            rosters = Rosters(self.bus, self.limits)
+            read = PresenceChannel(declared, presence_keep(), lambda name: snapshot_of(rosters.read(name)))
+            self.registry.add_channel(read)
         return declared
 
     def call(self, name: str, function: Callable[..., Any], **options: Any) -> None:

@@ -29,6 +29,7 @@ from rtbridge.config import Limits
 from rtbridge.contract.calls import CallDeclaration
 from rtbridge.contract.channels import TRANSPORTS, ChannelDeclaration
 from rtbridge.contract.context import Context
+from rtbridge.contract.presence_channel import PresenceChannel
 from rtbridge.contract.registry import Registry
 from rtbridge.contract.tokens import Tokens
 from rtbridge.errors import ConfigError, DataError, DeclarationError
@@ -42,6 +43,7 @@ from rtbridge.runtime import choose_loop, native_lock
 from rtbridge.session.access import Access
 from rtbridge.session.calls import CallRunner, RunningCall, current_call
 from rtbridge.session.hooks import SessionHooks
+from rtbridge.session.rosters import presence_keep
 from rtbridge.session.services import Services
 
 P = ParamSpec("P")
@@ -125,6 +127,7 @@ class Bridge(People):
         public: bool = False,
         transport: str | None = None,
         every: float | None = None,
+        presence: bool = False,
     ) -> Channel:
         """Declare a channel, or a family of them with parameters: `groups/{group_id:int}/photos`.
 
@@ -137,6 +140,7 @@ class Bridge(People):
             public: everyone may read it, and proxies may cache it.
             transport: the highest transport it may be followed on; None for any.
             every: seconds between polls of a `shortpoll` channel.
+            presence: who follows it may be followed, too; see `Channel.presence_info` and `OneChannel.presence`.
 
         Raises:
             DeclarationError: the pattern is no pattern or overlaps another one, or the options do not go
@@ -150,9 +154,12 @@ class Bridge(People):
             public=public,
             transport=transport,
             every=every,
+            presence=presence,
             limits=self.limits,
         )
         self.registry.add_channel(declared)
+        if presence:
+            self.registry.add_channel(PresenceChannel(declared, presence_keep(), self.presence_snapshot))
         return declared
 
     def call(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rtbridge.contract.channels import ChannelDeclaration
+from rtbridge.errors import DeclarationError
 from rtbridge.protocol.positions import Position
+from rtbridge.protocol.presence import Person
 
 
 class Publisher(Protocol):
@@ -17,6 +20,8 @@ class Publisher(Protocol):
     ) -> Published: ...
 
     def position(self, name: str) -> Position: ...
+
+    def presence_of(self, name: str) -> Present: ...
 
 
 class Published:
@@ -36,6 +41,21 @@ class Published:
 
     def __repr__(self) -> str:
         return f"<Published {self.channel} {self.position or 'waiting for the commit'}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Who is on a channel.
+
+    Attributes:
+        people: everybody who is named, each user once.
+        count: how many there are. Where some are only counted, their tabs.
+        complete: whether everybody is named.
+    """
+
+    people: tuple[Person, ...]
+    count: int
+    complete: bool
 
 
 class OneChannel:
@@ -81,6 +101,17 @@ class OneChannel:
             BusUnavailable: the bus is out of reach.
         """
         return self._publisher.position(self.name)
+
+    def presence(self) -> Present:
+        """Who is on the channel now, on all workers. From anywhere.
+
+        Raises:
+            DeclarationError: the channel was declared without presence.
+            BusUnavailable: the bus is out of reach.
+        """
+        if self._declaration.presence is None:
+            raise DeclarationError(f"{self._declaration.what} has no presence; declare it with presence=True")
+        return self._publisher.presence_of(self.name)
 
 
 class Channel(ChannelDeclaration):

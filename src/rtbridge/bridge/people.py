@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rtbridge.bridge.channel import Channel, OneChannel, Published
+from rtbridge.bridge.channel import Channel, OneChannel, Present, Published
 from rtbridge.contract.revocations import Revocation
 from rtbridge.contract.types import Schema
 from rtbridge.errors import AskFailed, AskTimeout, ClientGone, DataError, DeclarationError
 from rtbridge.protocol import data as canonical
 from rtbridge.protocol.codes import DisconnectCode
+from rtbridge.protocol.presence import Roster
 from rtbridge.protocol.private import PRIVATE, Dismissal, Invitation, Letter, Note, Question
 from rtbridge.session.addresses import (
     client_address,
@@ -30,6 +31,7 @@ from rtbridge.session.mail import mail_keep, sealed
 from rtbridge.session.members import Members
 from rtbridge.session.questions import Records
 from rtbridge.session.revocation import CONTROL, control_keep
+from rtbridge.session.rosters import Rosters, snapshot_of
 
 if TYPE_CHECKING:
     from rtbridge.bridge.bridge import Bridge
@@ -222,6 +224,17 @@ class People:
         if found is None:
             raise DataError(f"{user!r} is no user: give its id, or the framework's user")
         return found
+
+    def presence_of(self, name: str) -> Present:
+        """Who is on a channel; what `OneChannel.presence` calls."""
+        bridge = self._as_bridge()
+        roster = Roster(Rosters(bridge.bus, bridge.limits).read(name))
+        return Present(tuple(roster.people().values()), roster.count, roster.complete)
+
+    def presence_snapshot(self, name: str) -> object:
+        """The snapshot of a channel's presence."""
+        bridge = self._as_bridge()
+        return snapshot_of(Rosters(bridge.bus, bridge.limits).read(name))
 
     def subscribe(self, user: object, channel: str | OneChannel) -> None:
         """Put a user into a channel; `rt.client(id).subscribe(channel)` does it for one client. See

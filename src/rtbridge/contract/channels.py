@@ -16,6 +16,7 @@ from rtbridge.config import Limits
 from rtbridge.contract.context import Context
 from rtbridge.contract.functions import check_plain, only_named, parameters_of
 from rtbridge.contract.patterns import Pattern
+from rtbridge.contract.presence import PresenceOf
 from rtbridge.contract.snapshots import SnapshotDeclaration
 from rtbridge.contract.types import Schema
 from rtbridge.errors import DeclarationError
@@ -30,6 +31,10 @@ _log = logging.getLogger("rtbridge")
 class ChannelDeclaration:
     """A declared channel, or family of channels.
 
+    Attributes:
+        presence: what is told of who follows it; None where nobody is.
+        of_people: whether it has presence, or is the presence of another channel.
+
     Args:
         pattern: the name, with parameters such as `groups/{group_id:int}/photos`.
         type_: what is published in it: any type that pydantic understands.
@@ -37,6 +42,7 @@ class ChannelDeclaration:
         public: anyone may follow it, and its GET answers may be cached by proxies.
         transport: the highest transport it may be followed on, or None for any.
         every: seconds between two polls where `transport` is "shortpoll", None for `limits.poll_interval`.
+        presence: who follows it is told to whoever asks.
         limits: the bridge's limits.
 
     Raises:
@@ -52,6 +58,7 @@ class ChannelDeclaration:
         public: bool = False,
         transport: str | None = None,
         every: float | None = None,
+        presence: bool = False,
         limits: Limits | None = None,
     ) -> None:
         self.pattern = Pattern(pattern)
@@ -62,6 +69,12 @@ class ChannelDeclaration:
         self.transport = transport
         self.every = float((limits or Limits()).poll_interval if every is None else every)
         self.snapshot_taken: SnapshotDeclaration | None = None
+        self.presence = PresenceOf(self.what) if presence else None
+        self.of_people = presence
+        if presence and transport == "shortpoll":
+            raise DeclarationError(
+                f"{self.what}: who only fetches it by short polls is not present; drop presence or transport"
+            )
         self._authorize: Callable[..., object] | None = None
         self._warned = False
         self._check_transport(every is not None)
@@ -121,6 +134,23 @@ class ChannelDeclaration:
             raise DeclarationError(f"{self.what} is public, so its snapshot is the same for every user")
         self._check_hook(function, what)
         self.snapshot_taken = SnapshotDeclaration(what, function, per_user=per_user)
+        return function
+
+    def presence_info(self, function: Hook) -> Hook:
+        """A decorator for what is told of who is present: `function(ctx, **params)` returns a dict, such as a name and
+        a picture. Called once for each client that comes.
+
+        Raises:
+            DeclarationError: the channel has no presence, or such a function already, or the parameters are not the
+                pattern's.
+        """
+        what = f"presence_info of {self.what}"
+        if self.presence is None:
+            raise DeclarationError(f"{what}: declare the channel with presence=True")
+        if self.presence.info is not None:
+            raise DeclarationError(f"{self.what} has a presence_info function already")
+        self._check_hook(function, what)
+        self.presence.declare(function)
         return function
 
     def may_follow(self, ctx: Context, params: Mapping[str, object]) -> bool:

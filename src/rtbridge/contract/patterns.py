@@ -112,6 +112,7 @@ class Pattern:
     """A set of channel names with parameters.
 
     Args:
+        reserved: a pattern of rtbridge's own, whose names begin with `~`.
         text: segments joined by `/`; each a literal or `{name}`, `{name:str}`, `{name:int}`, `{name:uuid}`.
 
     Raises:
@@ -120,10 +121,10 @@ class Pattern:
 
     __slots__ = ("_segments", "names", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, reserved: bool = False) -> None:
         if not isinstance(text, str):
             raise DeclarationError(f"a channel pattern is a str, not {text!r}")
-        if text.startswith(RESERVED):
+        if text.startswith(RESERVED) and not reserved:
             raise DeclarationError(
                 f"channel pattern {text!r}: names that begin with {RESERVED!r} are reserved for rtbridge itself"
             )
@@ -156,7 +157,7 @@ class Pattern:
     def match(self, channel: str) -> dict[str, object] | None:
         """The parameters of a channel name, or None if the name is not of this pattern."""
         segments = channel.split("/")
-        if len(channel) > MAX_CHANNEL or len(segments) != len(self._segments) or channel[:1] == RESERVED:
+        if len(channel) > MAX_CHANNEL or len(segments) != len(self._segments) or self._is_out(channel):
             return None
         params: dict[str, object] = {}
         for part, segment in zip(self._segments, segments, strict=True):
@@ -170,6 +171,10 @@ class Pattern:
                 return None
             params[name] = value
         return params
+
+    def _is_out(self, name: str) -> bool:
+        """Whether a name is reserved, and these are not."""
+        return name.startswith(RESERVED) and not self.text.startswith(RESERVED)
 
     def fill(self, /, **params: object) -> str:
         """The channel name with these parameters.
@@ -185,7 +190,7 @@ class Pattern:
         name = "/".join(segments)
         if len(name) > MAX_CHANNEL:
             raise DataError(f"channel {self.text!r}: the name would be longer than {MAX_CHANNEL} bytes")
-        if name.startswith(RESERVED):
+        if self._is_out(name):
             raise DataError(
                 f"channel {self.text!r}: {name!r} would begin with {RESERVED!r}, which is reserved"
             )

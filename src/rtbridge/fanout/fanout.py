@@ -100,6 +100,10 @@ class Fanout:
         watched = self._channels.get(channel)
         return 0 if watched is None else len(watched.readers)
 
+    def channels(self) -> list[str]:
+        """All channels that this process watches."""
+        return list(self._channels)
+
     def tail(self, channel: str) -> Tail | None:
         """The channel's tail if it is watched and primed. Asking keeps it so."""
         watched = self._channels.get(channel)

@@ -106,6 +106,8 @@ class Following:
     def unfollow(self, channel: str) -> None:
         """No longer read the channel; nothing of it is sent any more."""
         subscription = self.subscriptions.pop(channel)
+        if subscription.declaration.of_people:
+            self.services.presence.left(cast("Session", self), subscription)
         if self._dirty is not None:
             self._dirty.pop(channel, None)
         if subscription.group is not None:

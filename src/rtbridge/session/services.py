@@ -17,6 +17,7 @@ from rtbridge.session.flusher import Flusher
 from rtbridge.session.hooks import SessionHooks
 from rtbridge.session.live import LiveGroups
 from rtbridge.session.members import Members
+from rtbridge.session.presence import Presence
 from rtbridge.session.private import Mailboxes
 from rtbridge.session.questions import Questions
 from rtbridge.session.revocation import Revocations
@@ -55,6 +56,7 @@ class Services:
     questions: Questions = field(init=False)
     snapshots: Snapshots = field(init=False)
     revocations: Revocations = field(init=False)
+    presence: Presence = field(init=False)
     parked: set[Hurried] = field(default_factory=set)
     """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Services:
         self.mailboxes = Mailboxes(self)
         self.questions = Questions(self)
         self.revocations = self.access.revocations = Revocations(self)
+        self.presence = Presence(self)
         self.access.members = Members(self.bus, self.limits)
         with self.loop.turn():
             self.revocations.start()

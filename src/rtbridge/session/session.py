@@ -166,6 +166,8 @@ class Session(Following):
             self._unsubscribe(command)
         elif isinstance(command, m.Call):
             calling.begin(self, command)
+        elif isinstance(command, m.SetPresence):
+            self.services.presence.change(self, command)
         elif isinstance(command, m.Answer):
             self.services.questions.answer(self, command)
         elif isinstance(command, m.Ping):

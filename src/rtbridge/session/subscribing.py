@@ -46,6 +46,8 @@ def begin(session: Session, command: m.Subscribe) -> None:
     if found is None:
         raise no_such_channel(channel)
     declaration, params = found
+    if command.presence is not None and declaration.presence is not None:
+        services.presence.check_size(command.presence)
     access = services.access
     subscribing = Subscribing(session, command, declaration, params)
     if declaration.public or identity.may_follow(channel, access.wall()):
@@ -111,7 +113,7 @@ class Subscribing:
             self._begin_with_state(subscription, tail)
             return
         if command.id is None:
-            session.follow(subscription)
+            self._follow(subscription)
             return
         if session.room <= 0:
             # Many commands in one message must not add up to an answer without bound: this one gets its share later.
@@ -126,6 +128,12 @@ class Subscribing:
             position, more = end_of(found, tail) if found else (subscription.position, False)
             publications = tuple(entry.publication for entry in found)
             self._answer(command.id, subscription, Page(position, publications, more))
+
+    def _follow(self, subscription: Subscription) -> None:
+        self._session.follow(subscription)
+        if self._declaration.of_people:
+            presence = self._session.services.presence
+            presence.follows(self._session, subscription, self._command.presence)
 
     def _is_permitted(self) -> bool:
         """Whether it still is: access may have been taken back while we waited for the bus."""
@@ -148,7 +156,7 @@ class Subscribing:
     def _begin_with_state(self, subscription: Subscription, tail: Tail) -> None:
         session, command, state = self._session, self._command, subscription.state
         assert state is not None
-        session.follow(subscription)
+        self._follow(subscription)
         if command.id is not None:
             keep = self._declaration.keep.kind
             session.reply(m.Subscribed(command.id, command.channel, keep, tail.position(), snapshot=True))
@@ -191,7 +199,7 @@ class Subscribing:
         state = None if whole else subscription.state
         if state is None:
             subscription.position = found.position
-        session.follow(subscription)
+        self._follow(subscription)
         session.reply(
             m.Subscribed(
                 id=command_id,
