@@ -81,7 +81,7 @@ class House:
     def channel(self, pattern: str, type_: Any = Any, **options: Any) -> ChannelDeclaration:
         declared = ChannelDeclaration(pattern, type_, limits=self.limits, **options)
         self.registry.add_channel(declared)
-        if declared.presence is not None:
+        if declared.presence_told is not None:
             rosters = Rosters(self.bus, self.limits)
             read = PresenceChannel(declared, presence_keep(), lambda name: snapshot_of(rosters.read(name)))
             self.registry.add_channel(read)

@@ -109,7 +109,7 @@ class OneChannel:
             DeclarationError: the channel was declared without presence.
             BusUnavailable: the bus is out of reach.
         """
-        if self._declaration.presence is None:
+        if self._declaration.presence_told is None:
             raise DeclarationError(f"{self._declaration.what} has no presence; declare it with presence=True")
         return self._publisher.presence_of(self.name)
 
@@ -137,3 +137,7 @@ class Channel(ChannelDeclaration):
     def position(self) -> Position:
         """The position of a channel without parameters; see `OneChannel.position`."""
         return (self._only or self()).position()
+
+    def presence(self) -> Present:
+        """Who is on a channel without parameters; see `OneChannel.presence`."""
+        return self().presence()

@@ -32,7 +32,7 @@ class ChannelDeclaration:
     """A declared channel, or family of channels.
 
     Attributes:
-        presence: what is told of who follows it; None where nobody is.
+        presence_told: what is told of who follows it; None where nobody is.
         of_people: whether it has presence, or is the presence of another channel.
 
     Args:
@@ -69,7 +69,7 @@ class ChannelDeclaration:
         self.transport = transport
         self.every = float((limits or Limits()).poll_interval if every is None else every)
         self.snapshot_taken: SnapshotDeclaration | None = None
-        self.presence = PresenceOf(self.what) if presence else None
+        self.presence_told = PresenceOf(self.what) if presence else None
         self.of_people = presence
         if presence and transport == "shortpoll":
             raise DeclarationError(
@@ -145,12 +145,12 @@ class ChannelDeclaration:
                 pattern's.
         """
         what = f"presence_info of {self.what}"
-        if self.presence is None:
+        if self.presence_told is None:
             raise DeclarationError(f"{what}: declare the channel with presence=True")
-        if self.presence.info is not None:
+        if self.presence_told.info is not None:
             raise DeclarationError(f"{self.what} has a presence_info function already")
         self._check_hook(function, what)
-        self.presence.declare(function)
+        self.presence_told.declare(function)
         return function
 
     def may_follow(self, ctx: Context, params: Mapping[str, object]) -> bool:

@@ -33,7 +33,7 @@ class PresenceChannel(ChannelDeclaration):
         self.public = base.public
         self.transport = base.transport
         self.every = base.every
-        self.presence = None
+        self.presence_told = None
         self._base = base
 
         def everybody(ctx: Context, **params: object) -> Any:

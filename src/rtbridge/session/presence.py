@@ -111,7 +111,7 @@ class Presence:
             self._start_beating()
             self._check(channel.removeprefix(PREFIX))
             return
-        about = subscription.declaration.presence
+        about = subscription.declaration.presence_told
         if about is None:
             return
         room = self._rooms.get(channel)

@@ -46,7 +46,7 @@ def begin(session: Session, command: m.Subscribe) -> None:
     if found is None:
         raise no_such_channel(channel)
     declaration, params = found
-    if command.presence is not None and declaration.presence is not None:
+    if command.presence is not None and declaration.presence_told is not None:
         services.presence.check_size(command.presence)
     access = services.access
     subscribing = Subscribing(session, command, declaration, params)
