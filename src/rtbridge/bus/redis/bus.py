@@ -54,14 +54,17 @@ class RedisBus:
         self._closed = False
         self._begin()
         if hasattr(os, "register_at_fork"):
-            begin = weakref.WeakMethod(self._begin)
+            begin = weakref.WeakMethod(self._after_fork)
             os.register_at_fork(after_in_child=lambda: (method := begin()) and method())
 
+    def _after_fork(self) -> None:
+        """The parent's connections are not ours, and who watches is not here."""
+        self._subscriber.abandon()
+        for client in self._clients():
+            client.abandon()
+        self._begin()
+
     def _begin(self) -> None:
-        """Also in the child of a fork: the parent's connections are not ours, and who watches is not here."""
-        before: Subscriber | None = getattr(self, "_subscriber", None)
-        if before is not None:
-            before.abandon()
         self._lock = native_lock()
         self._topology = make_topology(self._settings, self._keys)
         self._breaker = Breaker()
@@ -76,7 +79,7 @@ class RedisBus:
     def close(self) -> None:
         self._closed = True
         self._subscriber.close()
-        for client in (*([self._threads] if self._threads else ()), *self._hubs.values()):
+        for client in self._clients():
             client.close()
 
     # Logs.
@@ -209,6 +212,9 @@ class RedisBus:
 
             client = self._hubs[hub] = self._make_client(GreenletWorld(hub))
         return client
+
+    def _clients(self) -> list[Client]:
+        return [*([self._threads] if self._threads else ()), *self._hubs.values()]
 
     def _make_client(self, world: World) -> Client:
         return Client(world, self._settings, self._topology, self._breaker, self._limits.bus_timeout)

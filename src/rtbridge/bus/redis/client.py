@@ -137,6 +137,11 @@ class Client:
         for pipeline in list(self._pipelines.values()):
             pipeline.close()
 
+    def abandon(self) -> None:
+        """In the child of a fork."""
+        for pipeline in self._pipelines.values():
+            pipeline.abandon()
+
     def _together(self, address: Address, commands: list[Command]) -> list[Any]:
         """The replies; errors where there are none."""
         deadline = self._breaker.enter(time.monotonic() + self._patience)

@@ -158,10 +158,10 @@ class Ear:
         self.hang_up()
 
     def abandon(self) -> None:
-        """In the child of a fork, where the connection is the parent's: let go of it, and do not disturb it."""
+        """In the child of a fork."""
         self._closed = True
         if self._link is not None:
-            self._link.close()
+            self._link.abandon()
 
     # Sending.
 

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 import time
 from _socket import socket as native_socket
 from collections.abc import Sequence
-from socket import (
-    AF_INET6,
-    AF_UNIX,
-    IPPROTO_TCP,
-    SO_ERROR,
-    SO_KEEPALIVE,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
-)
 from typing import Any, cast
 
 import hiredis
@@ -29,6 +20,7 @@ import hiredis
 from rtbridge.bus.redis.address import Address, Settings
 from rtbridge.bus.redis.world import World
 from rtbridge.errors import BusError, BusUnavailable
+from rtbridge.runtime.native import original
 
 ReplyError = hiredis.ReplyError
 CHUNK = 65_536
@@ -126,6 +118,18 @@ class Link:
         if not self._closed:
             self._closed = True
             self._sock.close()
+
+    def abandon(self) -> None:
+        """In the child of a fork, where the connection is the parent's: have it end here and not there.
+
+        A greenlet copied from the parent may wait for this descriptor. Closing it would upset the event loop; so
+        another socket, at its end, takes its place.
+        """
+        if not self._closed:
+            ended, other = original("socket", "socketpair")()
+            other.close()
+            os.dup2(ended.fileno(), self._sock.fileno(), inheritable=False)
+            ended.close()
 
     def _send_raw(self, data: bytes, deadline: float) -> None:
         view: bytes | memoryview = data
@@ -247,7 +251,7 @@ def refusal(address: Address, error: Exception) -> BusError:
 
 def _connect(world: World, address: Address, deadline: float) -> native_socket:
     if address.path:
-        return _connect_to(world, AF_UNIX, 0, address.path, deadline)
+        return _connect_to(world, socket.AF_UNIX, 0, address.path, deadline)
     last: OSError = ConnectionError("the name has no address")
     for family, _, proto, _, where in world.resolve(address.host, address.port):
         try:
@@ -255,21 +259,21 @@ def _connect(world: World, address: Address, deadline: float) -> native_socket:
         except OSError as error:
             last = error
             continue
-        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return sock
     raise last
 
 
 def _connect_to(world: World, family: int, proto: int, where: Any, deadline: float) -> native_socket:
-    sock = native_socket(family, SOCK_STREAM, proto)
+    sock = native_socket(family, socket.SOCK_STREAM, proto)
     try:
         sock.setblocking(False)
-        code = sock.connect_ex(where[:4] if family == AF_INET6 else where)
+        code = sock.connect_ex(where[:4] if family == socket.AF_INET6 else where)
         if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN):
             if not world.wait_for(sock.fileno(), True, deadline - time.monotonic()):
                 raise TimeoutError("timed out")
-            code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:

@@ -93,6 +93,10 @@ class Pipeline:
     def close(self) -> None:
         self._fail(LinkLost("the bus was closed", sent=True))
 
+    def abandon(self) -> None:
+        """In the child of a fork."""
+        self._link.abandon()
+
     def _go(self, call: Call) -> None:
         """Whoever leaves, also by an exception, hands on the lead if it has it."""
         with self._lock:
