@@ -86,6 +86,26 @@ def test_a_log_that_forgot_never_passes_for_the_old_one(server: PlainRedis, how:
     assert isinstance(bus.read("news", before[0], 10), Gap)
 
 
+def test_positions_of_many_notice_what_became_of_each_log(server: PlainRedis) -> None:
+    """The second time they are only fetched; what was lost, or is of another fence, must not be taken as it is."""
+    bus = make(server)
+    channels = [f"c{number}" for number in range(10)]
+    for channel in channels[:5]:
+        bus.publish(channel, b"1", History())
+    first = bus.positions(channels)
+    bus.publish("c1", b"2", History())
+    with server.client() as client:
+        client.delete(*client.keys("*log:c2"))
+    second = bus.positions(channels)
+    assert second[0] == first[0] and second[1] == Position(first[1].epoch, 2)
+    assert second[2].offset == 0 and second[2].epoch != first[2].epoch
+    server.restart()
+    third = bus.positions(channels)
+    assert [p.offset for p in third] == [p.offset for p in second]
+    assert {p.epoch for p in third}.isdisjoint(p.epoch for p in second)
+    assert bus.positions(channels) == third == [bus.position(channel) for channel in channels]
+
+
 def test_a_latest_value_outlives_the_change_of_epoch(server: PlainRedis) -> None:
     bus = make(server)
     before = bus.publish("price", b"17", LATEST)

@@ -19,6 +19,7 @@ from rtbridge.bus.redis.keys import Keys
 from rtbridge.bus.redis.link import pack
 from rtbridge.bus.redis.lua import script
 from rtbridge.bus.redis.publishing import Publishing, milliseconds
+from rtbridge.bus.redis.standing import Standing
 from rtbridge.bus.redis.subscriber import Subscriber
 from rtbridge.bus.redis.topology import make_topology
 from rtbridge.bus.redis.world import ThreadWorld, World
@@ -71,7 +72,9 @@ class RedisBus:
         self._threads: Client | None = None
         self._hubs: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
         self._subscriber = Subscriber(self._settings, self._keys, self._topology, self._breaker, self._client)
-        self._publishing = Publishing(self._keys, self._limits, self._topology.sharded)
+        sharded = self._topology.sharded
+        self._publishing = Publishing(self._keys, self._limits, sharded)
+        self._standing = Standing(self._keys, self._publishing, self._limits.position_ttl, sharded)
 
     def listen(self, listener: Listener) -> None:
         self._subscriber.listener = listener
@@ -109,26 +112,10 @@ class RedisBus:
         return answers.page(answer, after)
 
     def position(self, channel: str) -> Position:
-        return self.positions([channel])[0]
+        return self._standing.position(self._client(), channel)
 
     def positions(self, channels: Sequence[str]) -> list[Position]:
-        groups: dict[int, list[str]] = {}
-        for channel in dict.fromkeys(channels):
-            # On a Cluster a script has one partition's keys.
-            group = self._keys.partition(channel) if self._topology.sharded else 0
-            groups.setdefault(group, []).append(channel)
-        questions = [(group, self._positions_command(members)) for group, members in groups.items()]
-        found: dict[str, Position] = {}
-        for members, answer in zip(groups.values(), self._client().ask_all(questions), strict=True):
-            found.update(zip(members, map(answers.position, answer), strict=True))
-        return [found[channel] for channel in channels]
-
-    def _positions_command(self, channels: list[str]) -> Command:
-        keys = self._keys
-        names = [name for channel in channels for name in (keys.log(channel), keys.history(channel))]
-        ttl = milliseconds(self._limits.position_ttl)
-        epochs = [self._publishing.epoch() for _ in channels]
-        return lambda fence: script("positions").command(names, ttl, fence, *epochs)
+        return self._standing.positions(self._client(), channels)
 
     def watch(self, channel: str) -> None:
         self._check_open()
@@ -138,6 +125,7 @@ class RedisBus:
     def unwatch(self, channel: str) -> None:
         self._check_open()
         self._subscriber.unwatch(channel)
+        self._standing.forget(channel)
 
     # Records.
 
