@@ -28,7 +28,7 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("docs/**/
 SCENARIOS = [s for page in sorted(PAGES) for s in scenarios(page, page.relative_to(ROOT).as_posix())]
 
 # Ports that the pages speak of; in the test they become free ones.
-PORTS = re.compile(r"\b(5000|8000|8001|8080)\b")
+PORTS = re.compile(r"\b(5000|6379|8000|8001|8080)\b")
 
 PIP = f"""#!/bin/sh
 # Outside an environment of its own a page may say `pip install`, but only for what is there already.

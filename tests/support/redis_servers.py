@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -86,6 +86,13 @@ class RedisServer:
         except redis.RedisError:
             return False
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def stop(self) -> None:
         """SIGSTOP: it takes connections and answers nothing."""
         self._signal(signal.SIGSTOP)
@@ -133,18 +140,11 @@ class RedisServer:
 
 
 class PlainRedis(RedisServer):
-    """A single server that is running; `appendonly` keeps what it acknowledged."""
+    """A single server and its URL."""
 
     def __init__(self, *options: str) -> None:
         super().__init__(*options)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def __enter__(self) -> PlainRedis:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class SentinelTrio:
