@@ -7,8 +7,8 @@
  *     const comment = await rt.call("photos.comment", { photo_id: 3, text: "wow" })
  *
  * How to read these modules: `session` is what is followed and called; a `link` is one connection of it; the `ladder`
- * chooses among links; `websocket` and `poll` are drivers that move messages; `merge` decides what is new.
- * The public types are in client.d.ts.
+ * chooses among links; `websocket` and `poll` are drivers that move messages; `merge` decides what is new. `private`,
+ * `presence`, `offline` (with its `vault`) and `msgpack` are loaded by pages that use them. The public types are in client.d.ts.
  *
  * @import {Problem, Rung} from "./types.js"
  */
@@ -25,6 +25,8 @@ export { CallError };
 
 /** A connection that is back within this time was never away. */
 const HICCUP = 1500;
+/** A module that could not be loaded is tried again after this time. */
+const RELOAD = 3000;
 
 /**
  * @param {string | string[]} transport
@@ -36,7 +38,7 @@ const rungsOf = transport => transport === "auto" ? RUNGS : /** @type {Rung[]} *
  * @param {import("./client.js").Options} options
  * @returns {import("./client.js").Realtime}
  */
-export function connect({ url, transport = "auto", codec = "json", token, environment } = {}) {
+export function connect({ url, transport = "auto", codec = "json", token, offline, environment } = {}) {
     const env = { ...browser(), .../** @type {any} */ (environment) };
     // The mount, with a slash at its end: this module is served from it, unless we are told otherwise.
     const base = new URL(url ?? ".", url ? globalThis.location?.href : import.meta.url).href.replace(/\/?$/, "/");
@@ -50,6 +52,23 @@ export function connect({ url, transport = "auto", codec = "json", token, enviro
     let waiting;
     let failing = false;
     let over = false;
+
+    /**
+     * Load a module that not every page needs, however long it takes.
+     * @template T
+     * @param {() => Promise<T>} load
+     * @param {(module: T) => void} use
+     */
+    const withModule = (load, use) => void load().then(use, () => env.setTimeout(() => over || withModule(load, use), RELOAD));
+
+    /** What the server may ask this page. @type {Map<string, (params: any) => unknown>} */
+    const handlers = new Map();
+    /** Whether what is said to us is read. */
+    let reading = false;
+    const readLetters = () => {
+        if (!reading) withModule(() => import("./private.js"), ({ followMe }) => followMe(session, handlers, emit));
+        reading = true;
+    };
 
     /** Something is to be sent: after the code that is running now, so that ten changes make one request. */
     const changed = () => queueMicrotask(() => ladder.sync());
@@ -80,10 +99,21 @@ export function connect({ url, transport = "auto", codec = "json", token, enviro
         show();
     };
 
-    const session = makeSession(env, changed, (channel, limit) => followApart(surroundings, session, channel, limit), token);
+    const session = makeSession(env, changed, (channel, limit) => followApart(surroundings, session, channel, limit),
+        channel => withModule(() => import("./presence.js"), ({ attend }) => attend(session, channel)), token);
     const ladder = makeLadder(env, session, rungsOf(transport), "rtbridge " + base,
         (rung, port) => rung === "websocket" ? websocket(port, surroundings) : poll(port, surroundings, rung),
         statusChanged, finish);
+
+    /** Makes calls that outlive the page. It cannot be loaded later: then there may be no network. */
+    const keeping = offline && (async () => {
+        try {
+            const [{ keepCalls }, { openVault }] = await Promise.all([import("./offline.js"), import("./vault.js")]);
+            return await keepCalls(env, session, await (env.openVault ?? openVault)("rtbridge " + base), emit);
+        } catch (error) {
+            console.warn("calls are not kept across a reload:", error);
+        }
+    })();
 
     const start = async () => {
         if (codec === "msgpack") {
@@ -93,6 +123,7 @@ export function connect({ url, transport = "auto", codec = "json", token, enviro
                 // It can do everything in JSON, too.
             }
         }
+        await keeping;
         if (!over) ladder.start();
     };
     queueMicrotask(start);
@@ -110,8 +141,35 @@ export function connect({ url, transport = "auto", codec = "json", token, enviro
 
     return {
         subscribe: session.subscribe,
-        call: session.call,
-        on,
+        /**
+         * @param {string} name
+         * @param {Record<string, unknown>} [params]
+         * @param {import("./client.js").CallOptions} [options]
+         */
+        async call(name, params, { offline: seconds, ...options } = {}) {
+            if (!seconds) return session.call(name, params, options);
+            if (!keeping) throw new TypeError("a call with `offline` needs connect({ offline: true })");
+            const keep = await keeping;
+            const timeout = seconds;
+            return keep ? keep(name, params, { ...options, offline: seconds }) : session.call(name, params, { ...options, timeout });
+        },
+        /**
+         * @param {string} type
+         * @param {(...values: any[]) => void} listener
+         */
+        on(type, listener) {
+            if (!/^(status|kept)$/.test(type)) readLetters();
+            return on(type, listener);
+        },
+        /**
+         * Answer what the server asks by this name.
+         * @param {string} name
+         * @param {(params: any) => unknown} handler
+         */
+        handle(name, handler) {
+            handlers.set(name, handler);
+            readLetters();
+        },
         /** Who the server says we are. */
         get clientId() { return session.clientId; },
         /** What carries us now, if anything does. */

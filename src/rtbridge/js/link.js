@@ -25,6 +25,8 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
     const duplex = rung === "websocket";
     /** @type {Map<Channel, Standing>} */
     const followed = new Map();
+    /** What we said of ourselves over this connection. @type {Map<Channel, unknown>} */
+    const told = new Map();
     /** Whose command had this id. @type {Map<unknown, Channel | Call>} */
     const asked = new Map();
     let lastId = 1;
@@ -42,11 +44,18 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
      * @returns {Command}
      */
     const subscribe = channel => {
-        const { name, cursor: { position }, recent, snapshot } = channel;
+        const { name, cursor: { position }, recent, snapshot, presence } = channel;
+        told.set(channel, presence);
         // Once confirmed, a poll repeats it without an id, and may be parked.
         const id = followed.get(channel) === "on" ? undefined : newId(channel);
         if (id) followed.set(channel, "asked");
-        return { type: "subscribe", id, channel: name, position, recent: position ? undefined : recent, snapshot };
+        return { type: "subscribe", id, channel: name, position, recent: position ? undefined : recent, snapshot, presence };
+    };
+
+    /** @param {Channel} channel */
+    const present = channel => {
+        told.set(channel, channel.presence);
+        return { type: "presence", channel: channel.name, data: channel.presence };
     };
 
     /** @param {Channel} channel */
@@ -80,8 +89,8 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
         const problem = problemOf(message);
         asked.delete(id);
         // Requests with calls outlive their link.
-        if (type === "result") return session.settle(session.calls.get(message.call_id), undefined, message.data);
         if (type === "error" && target) return "feeds" in target ? refused(target, problem) : session.settle(target, problem);
+        if (target && "key" in target) return session.settle(target, undefined, message);
         if (over) return;
         if (type === "hello") {
             link.terms = { ...link.terms, ...message };
@@ -123,10 +132,7 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
         expect(seconds) { link.deadline = env.now() + seconds * 1000; },
         start: () => driver.start(),
         call(calls) {
-            return link.send(calls.map(call => {
-                const { call_id, name, params } = call;
-                return { type: "call", id: newId(call), call_id, name, params };
-            }), calls);
+            return link.send(calls.map(call => ({ ...call.command, id: newId(call) })), calls);
         },
         async send(commands, calls = []) {
             try {
@@ -143,8 +149,9 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
             if (!opened || over) return;
             const gone = [...followed.keys()].filter(channel => !channel.feeds.size).map(unsubscribe);
             const fresh = wanted().filter(channel => !followed.has(channel));
-            if (!gone[0] && !fresh[0]) return;
-            if (duplex) driver.send([...gone, ...fresh.map(subscribe)]);
+            const news = wanted().filter(channel => /on|asked/.test(followed.get(channel) ?? "") && told.get(channel) !== channel.presence);
+            if (!gone[0] && !fresh[0] && !news[0]) return;
+            if (duplex) driver.send([...gone, ...fresh.map(subscribe), ...news.map(present)]);
             else driver.start();
         },
         /** Find out soon whether this connection is still alive. */

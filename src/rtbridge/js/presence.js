@@ -2,7 +2,8 @@
  * Who is on a channel, put together from what each holder tells of its tabs; see "Presence" in the protocol page.
  * To apply anything twice does no harm.
  *
- * @import {Person, Telling, Tab} from "./types.js"
+ * @import {Channel, Person, Telling, Tab} from "./types.js"
+ * @import {Session} from "./session.js"
  */
 
 /**
@@ -61,5 +62,42 @@ export function makeRoster(tellings = []) {
         get count() { return [...holders.values()].reduce((sum, { count }) => sum + count, people().size); },
         /** Whether everybody is named. */
         get complete() { return ![...holders.values()].some(({ count }) => count); },
+    };
+}
+
+/**
+ * Tell a channel's feeds who is on it, from now on.
+ * @param {Session} session
+ * @param {Channel} channel
+ */
+export function attend(session, channel) {
+    if (channel.callRoll || !channel.feeds.size) return channel.callRoll?.();
+    let roster = makeRoster();
+    /** Those who were there; nobody is told of as coming before all that are there are known. @type {Map<string, Person> | undefined} */
+    let before;
+    channel.callRoll = () => {
+        if (!before) return;
+        const { count, complete } = roster;
+        session.tell(channel, "presence", { people: [...before.values()], count, complete });
+    };
+    const changed = () => {
+        const now = roster.people();
+        for (const [key, person] of before ?? []) if (!now.has(key)) session.tell(channel, "leave", {}, person);
+        for (const [key, person] of before ? now : []) if (!before?.has(key)) session.tell(channel, "join", {}, person);
+        before = now;
+        channel.callRoll?.();
+    };
+    const feed = session.subscribe("~presence/" + channel.name, telling => {
+        roster.apply(telling);
+        changed();
+    });
+    feed.on("snapshot", tellings => {
+        roster = makeRoster(tellings);
+        changed();
+    });
+    feed.on("error", problem => session.tell(channel, "error", problem));
+    channel.leave = () => {
+        delete channel.callRoll;
+        feed.unsubscribe();
     };
 }

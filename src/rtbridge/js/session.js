@@ -1,8 +1,8 @@
 /**
  * The core: what is followed, up to where, and which calls have no answer yet. It knows nothing of sockets, requests or
- * retries. Links bring it messages and ask it what to send; several links at once are no trouble, because there is a cursor.
+ * retries, and leaves to modules of their own what most pages do without. Links bring it messages and ask it what to send; several links at once are no trouble, because there is a cursor.
  *
- * @import {Call, Channel, Command, Environment, Limit, Link, Message, Problem} from "./types.js"
+ * @import {Call, Channel, Command, Environment, Limit, Link, Message, Problem, SendOptions, Shown} from "./types.js"
  */
 import { randomId } from "./environment.js";
 import { makeEvents } from "./events.js";
@@ -21,9 +21,10 @@ export class CallError extends Error {
  * @param {Environment} env
  * @param {() => void} changed something is to be subscribed, unsubscribed or called
  * @param {(channel: Channel, limit: Limit) => void} followApart
+ * @param {(channel: Channel) => void} attend somebody wants to know who is on it
  * @param {import("./client.js").Options["token"]} [given] by the site: a token, or who fetches one
  */
-export function makeSession(env, changed, followApart, given) {
+export function makeSession(env, changed, followApart, attend, given) {
     const fetchToken = typeof given === "function" && given;
     let stale = fetchToken;
     /** @type {Promise<void> | undefined} */
@@ -32,6 +33,8 @@ export function makeSession(env, changed, followApart, given) {
     const channels = new Map();
     /** @type {Map<string, Call>} */
     const calls = new Map();
+    /** What is shown before it is true, by the id of the call that will make it so. @type {Map<string, Shown>} */
+    const shown = new Map();
     const instance = randomId(env);
     /** @type {Problem | undefined} */
     let ended;
@@ -48,18 +51,55 @@ export function makeSession(env, changed, followApart, given) {
 
     /** @param {Channel} channel */
     const drop = channel => {
+        channel.leave?.();
         channels.delete(channel.name);
         changed();
+    };
+
+    /** @param {string} name */
+    const shownIn = name => [...shown].filter(([, item]) => item.name === name);
+
+    /**
+     * It is not shown any more.
+     * @param {string} cause
+     * @param {CallError} [error] why not; otherwise the channel has gone past it
+     */
+    const withdraw = (cause, error) => {
+        const { name = "", data } = shown.get(cause) ?? {};
+        const channel = channels.get(name);
+        shown.delete(cause);
+        if (channel) tell(channel, "rollback", { cause, error }, data);
+    };
+
+    /**
+     * What a call published has been here, or is in the state that came in its place.
+     * @param {Channel | undefined} channel
+     */
+    const withdrawPassed = channel => {
+        if (!channel?.cursor.position) return;
+        const [epoch, offset] = split(channel.cursor.position);
+        for (const [cause, { position }] of shownIn(channel.name)) {
+            if (!position) continue;
+            const [itsEpoch, itsOffset] = split(position);
+            if (itsEpoch !== epoch || itsOffset <= offset) withdraw(cause);
+        }
     };
 
     /**
      * A call has its answer, or never will.
      * @param {Call | undefined} call
      * @param {Problem} [problem]
-     * @param {any} [data]
+     * @param {Message} [result]
      */
-    const settle = (call, problem, data) => {
-        if (call && calls.delete(call.call_id)) call.settle(problem, data);
+    const settle = (call, problem, result) => {
+        if (!call || !calls.delete(call.key)) return;
+        const error = problem && new CallError(problem);
+        const item = shown.get(call.key);
+        call.settle(error, result?.data);
+        if (!item) return;
+        item.position = result?.positions?.[item.name];
+        if (item.position) withdrawPassed(channels.get(item.name));
+        else withdraw(call.key, error);
     };
 
     /**
@@ -68,7 +108,7 @@ export function makeSession(env, changed, followApart, given) {
      * @param {string} why
      * @returns {Problem}
      */
-    const givenUp = ({ client, name }, why) => client
+    const givenUp = ({ sent, name }, why) => sent
         ? { code: 300, reason: "outcome_unknown", message: `${name}: ${why}; it may have run` }
         : { code: 200, reason: "unavailable", message: `${name}: ${why}; it was not sent` };
 
@@ -83,9 +123,9 @@ export function makeSession(env, changed, followApart, given) {
         /**
          * @param {string} name
          * @param {(data: any, meta: {offset: number, channel: string, cause?: string}) => void} [onPublication]
-         * @param {{recent?: number, position?: string}} [options]
+         * @param {{recent?: number, position?: string, presence?: Record<string, unknown>}} [options]
          */
-        subscribe(name, onPublication, { recent, position } = {}) {
+        subscribe(name, onPublication, { recent, position, presence } = {}) {
             const { on: listen, emit } = makeEvents();
             let state = false;
             const known = channels.get(name);
@@ -100,9 +140,21 @@ export function makeSession(env, changed, followApart, given) {
                 on(type, listener) {
                     // Who listens for snapshots wants them: nothing has been sent yet.
                     if (type === "snapshot") channel.snapshot = state = true;
+                    if (/^(presence|join|leave)$/.test(type)) attend(channel);
+                    if (type === "provisional") {
+                        for (const [cause, { data }] of shownIn(name)) queueMicrotask(() => listener(data, { channel: name, cause }));
+                    }
                     return listen(type, listener);
                 },
                 emit,
+                /**
+                 * What this page tells of itself to those who follow the channel's presence.
+                 * @param {Record<string, unknown>} data in place of all that was told before
+                 */
+                present(data) {
+                    channel.presence = data;
+                    changed();
+                },
                 /** Up to where publications were delivered; undefined until the first answer. */
                 get position() { return channel.cursor.position; },
                 unsubscribe() {
@@ -110,6 +162,7 @@ export function makeSession(env, changed, followApart, given) {
                 },
             };
             if (onPublication) listen("publication", onPublication);
+            channel.presence = presence ?? channel.presence;
             if (ended) return feed;
             channel.feeds.add(feed);
             channels.set(name, channel);
@@ -126,29 +179,53 @@ export function makeSession(env, changed, followApart, given) {
         /**
          * @param {string} name
          * @param {Record<string, unknown>} [params]
-         * @param {{timeout?: number, signal?: AbortSignal}} [options]
+         * @param {SendOptions} [options]
          * @returns {Promise<any>}
          */
-        call(name, params = {}, { timeout = 30, signal } = {}) {
+        call(name, params = {}, { call_id = randomId(env), ...options } = {}) {
+            return session.send({ type: "call", call_id, name, params }, call_id, name, options);
+        },
+
+        /**
+         * Send a command until it is answered.
+         * @param {Command} command
+         * @param {string} key its own, in every retry
+         * @param {string} name for messages
+         * @param {SendOptions} options
+         * @returns {Promise<any>}
+         */
+        send(command, key, name, { timeout = 30, signal, optimistic, client, sent, sending }) {
             return new Promise((resolve, reject) => {
                 const abort = () => {
                     reject(signal?.reason);
-                    settle(call);
+                    settle(call, { reason: "aborted", message: `${name}: aborted` });
                 };
+                /** @type {unknown} */
+                let timer;
                 /** @type {Call} */
                 const call = {
-                    call_id: randomId(env),
-                    name,
-                    params,
-                    settle(problem, data) {
+                    key, command, name, client, sent, sending,
+                    deadline: Infinity,
+                    expire(seconds) {
+                        env.clearTimeout(timer);
+                        call.deadline = env.now() + seconds * 1000;
+                        timer = env.setTimeout(() => settle(call, givenUp(call, `no answer within ${timeout} s`)), seconds * 1000);
+                    },
+                    settle(error, data) {
                         env.clearTimeout(timer);
                         signal?.removeEventListener("abort", abort);
-                        if (problem) reject(new CallError(problem));
+                        if (error) reject(error);
                         else resolve(data);
                     },
                 };
-                const timer = env.setTimeout(() => settle(call, givenUp(call, `no answer within ${timeout} s`)), timeout * 1000);
-                calls.set(call.call_id, call);
+                calls.set(key, call);
+                call.expire(timeout);
+                if (optimistic) {
+                    const [{ channel: name }, data] = optimistic;
+                    const channel = channels.get(name);
+                    shown.set(key, { name, data });
+                    if (channel) tell(channel, "provisional", { cause: key }, data);
+                }
                 if (ended) return settle(call, givenUp(call, "the session has ended"));
                 if (signal?.aborted) return abort();
                 signal?.addEventListener("abort", abort);
@@ -195,14 +272,20 @@ export function makeSession(env, changed, followApart, given) {
             if (type === "subscribed") tell(channel, type, { position, keep });
             const { cursor: next, deliver, gap, resubscribe, snapshot } = merge(channel.cursor, message);
             if (gap || snapshot) channel.cursor = next;
-            if (snapshot) tell(channel, "snapshot", { position, gap }, state);
-            else if (gap) tell(channel, "gap", { position, ...(fetchAfter && { fetchAfter }) });
+            if (snapshot) {
+                tell(channel, "snapshot", { position, gap }, state);
+                withdrawPassed(channel);
+                for (const [cause, { data }] of shownIn(channel.name)) tell(channel, "provisional", { cause }, data);
+            } else if (gap) tell(channel, "gap", { position, ...(fetchAfter && { fetchAfter }) });
             for (const { offset, data, cause } of deliver) {
                 // Step by step, so that `feed.position` never names what a listener has not seen.
                 channel.cursor = { ...next, position: split(position)[0] + "." + offset };
-                tell(channel, "publication", { offset, cause }, data);
+                const replaces = shown.get(cause ?? "")?.name === channel.name;
+                if (replaces) shown.delete(/** @type {string} */ (cause));
+                tell(channel, "publication", { offset, cause, ...(replaces && { replaces }) }, data);
             }
             channel.cursor = next;
+            withdrawPassed(channel);
             return resubscribe;
         },
 
@@ -242,10 +325,14 @@ export function makeSession(env, changed, followApart, given) {
                 if (call.link) return false;
                 // The stored reply belongs to the session it was sent in. In another one it would run a second time.
                 const elsewhere = call.client && call.client !== session.clientId;
-                if (elsewhere) settle(call, givenUp(call, "the session has ended"));
-                return !elsewhere;
+                const late = env.now() > call.deadline; // the page was asleep
+                if (elsewhere || late) settle(call, givenUp(call, late ? "too late" : "the session has ended"));
+                return !elsewhere && !late;
             });
-            for (const call of waiting) [call.link, call.client] = [link, session.clientId];
+            for (const call of waiting) {
+                [call.link, call.client, call.sent] = [link, session.clientId, true];
+                call.sending?.(call);
+            }
             if (waiting[0]) link.call(waiting);
         },
 

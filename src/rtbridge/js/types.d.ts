@@ -23,6 +23,8 @@ export interface Environment {
     /** What the browser believes of the network. */
     onLine(): boolean;
     hidden(): boolean;
+    /** In place of IndexedDB. */
+    openVault?(name: string): Promise<Vault>;
 }
 
 /** What one tab of somebody says. */
@@ -151,17 +153,77 @@ export interface Channel {
     snapshot?: boolean;
     /** The limit under which it is followed apart, if it is. */
     apart?: Limit | undefined;
+    /** What this page tells of itself. */
+    presence?: Record<string, unknown> | undefined;
+    /** Stop following who is on it; there only if somebody wants to know that. */
+    leave?(): void;
+    /** Tell all feeds who is on it, as far as is known. */
+    callRoll?(): void;
 }
 
+/** A call, or another command that is sent again until it is answered. */
 export interface Call {
-    call_id: string;
+    /** Its own, the same in every retry: the id of the call. */
+    key: string;
+    command: Command;
     name: string;
-    params: unknown;
     /** The link that carries it; none while it waits. */
     link?: Link | undefined;
-    /** The session it was sent in, once it was sent. */
+    /** The session it must be sent in: the one it was sent in first. */
     client?: string | undefined;
-    settle(problem?: Problem, data?: any): void;
+    /** Whether it ever was. */
+    sent?: boolean | undefined;
+    /** When it is given up, in ms. */
+    deadline: number;
+    /** Give it up after so many seconds from now. */
+    expire(seconds: number): void;
+    /** It is about to be sent. */
+    sending?: ((call: Call) => void) | undefined;
+    settle(error?: Error, data?: any): void;
+}
+
+export interface SendOptions {
+    timeout?: number | undefined;
+    signal?: AbortSignal | undefined;
+    optimistic?: [feed: { channel: string }, data: any] | undefined;
+    call_id?: string;
+    client?: string | undefined;
+    sent?: boolean;
+    sending?: (call: Call) => void;
+}
+
+/** Something shown before it is true. */
+export interface Shown {
+    name: string;
+    data: any;
+    /** Where the call has published in that channel, once that is known. */
+    position?: string | undefined;
+}
+
+/** A call that outlives its page. */
+export interface Kept {
+    call_id: string;
+    /** The page that made it, or went on with it. */
+    owner: string;
+    name: string;
+    params: Record<string, unknown>;
+    optimistic?: [feed: { channel: string }, data: any] | undefined;
+    /** The session it belongs to, and the proof of that. */
+    client?: string | undefined;
+    token?: string | undefined;
+    /** In ms. */
+    until: number;
+    /** When it was first sent, in ms. */
+    sent?: number;
+}
+
+/** Where calls are kept. */
+export interface Vault {
+    all(): Promise<Kept[]>;
+    put(kept: Kept): Promise<unknown>;
+    remove(call_id: string): Promise<unknown>;
+    /** Whether no page that is alive has this name; from now on it is ours. */
+    own(owner: string): Promise<boolean>;
 }
 
 /** One connection of the session, whatever carries it. */

@@ -36,6 +36,10 @@ export class Server {
     requests = [];
     commands = [];
     sockets = 0;
+    /** What each call has published: its last position, by channel. */
+    caused = new Map();
+    /** Answers to what was asked, by its id. */
+    answers = new Map();
     /** How often each call_id was carried out. */
     ran = new Map();
     /** (what: "request" | "answer" | "message" | "push", transport) => undefined | "drop" | extra ms */
@@ -73,6 +77,7 @@ export class Server {
 
     publish(name, data, cause) {
         const channel = this.channels.get(name);
+        if (cause) this.caused.set(cause, { ...this.caused.get(cause), [name]: `${channel.epoch}.${channel.offset + 1}` });
         channel.log.push({ offset: ++channel.offset, data, ...(cause && { cause }) });
         const size = { history: channel.size, latest: 1, volatile: channel.size }[channel.keep];
         if (channel.log.length > size) channel.log.shift();
@@ -271,7 +276,13 @@ class Connection {
             if (id) this.write({ type: "unsubscribed", id, channel: command.channel });
         } else if (type === "ping") this.write({ type: "pong", id });
         else if (type === "call") return this.call(command, fail);
-        else if (type === "bye") server.byes = (server.byes ?? 0) + 1;
+        else if (type === "answer") {
+            server.answers.set(command.ask_id, command);
+            if (id) this.write({ type: "done", id });
+        } else if (type === "presence") {
+            if (!this.cursors.has(command.channel)) return fail(110);
+            if (id) this.write({ type: "done", id });
+        } else if (type === "bye") server.byes = (server.byes ?? 0) + 1;
     }
 
     subscribe({ id, channel: name, position, recent, snapshot }, fail) {
@@ -341,7 +352,7 @@ class Connection {
         }
         try {
             const data = await server.calls.get(key);
-            this.write({ type: "result", id, call_id, data, positions: {} });
+            this.write({ type: "result", id, call_id, data, positions: server.caused.get(call_id) ?? {} });
         } catch (error) {
             fail(error.code ?? 202, error);
         }

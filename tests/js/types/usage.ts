@@ -19,6 +19,22 @@ const [id, transport, position]: (string | undefined)[] = [rt.clientId, rt.trans
 console.log(id, transport, position);
 // @ts-expect-error
 feed.on("message", () => {});
+feed.on("snapshot", (photos: Photo[], { gap }) => gap && photos.length);
+feed.on("provisional", (photo, { cause }) => [photo.id, cause.length]);
+feed.on("rollback", (photo, { cause, error }) => [photo.id, cause.length, error?.code]);
+feed.on("presence", ({ people, count }) => [count + 1, people.map(({ info, tabs }) => [info.name, tabs + 1])]);
+feed.on("join", ({ user }) => user?.length);
+feed.present({ typing: true });
+rt.subscribe("photos", undefined, { presence: { typing: false } });
+rt.on("message", (data, { to }) => to === "user" && data);
+rt.on("invitation", ({ channel, position }) => rt.subscribe(channel, undefined, { position }));
+rt.handle("pick", ({ from }) => from[0]);
+rt.handle("later", async () => {});
+const held = connect({ offline: true });
+held.on("kept", ({ name, result }) => [name.length, result.then(String)]);
+held.call("photos.add", { title: "wow" }, { offline: 3600, optimistic: [feed, { id: 0 }] });
+// @ts-expect-error
+rt.call("photos.add", {}, { optimistic: feed });
 // @ts-expect-error
 rt.use("carrier pigeon");
 // @ts-expect-error
