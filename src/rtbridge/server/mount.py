@@ -47,6 +47,7 @@ class Mount:
         self._endpoints: Endpoints = middleware.endpoints
         self._loop = loop
         self._questions: Questions | None = None
+        self._no_stack = NoStack(loop)
         self._base = {**base, "SERVER_PROTOCOL": "HTTP/1.1", DETACH: True}
 
     def size(self, head: Head, start: int) -> int | None:
@@ -154,7 +155,7 @@ class Mount:
             connection.close()  # its buffer is empty: the client is gone
             return
         sock, early = connection.detach()
-        upgrade.start(NoStack(self._loop), sock, early)
+        upgrade.start(self._no_stack, sock, early)
 
 
 class _Planning:

@@ -130,7 +130,8 @@ class Access:
     def fingerprint(self, environ: Environ) -> str:
         """A short digest of the request's credentials; another one means another session."""
         text = self.framework.credentials(environ)
-        return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12)
+        return sys.intern(digest.hexdigest())  # all who have none have the same
 
     def recall(self, token: str | None, environ: Environ) -> Identity | None:
         """The identity a token proves, or None if authenticate has to run. Touches no database, never blocks."""

@@ -21,7 +21,7 @@ _USUAL = json.dumps(
         "HTTP_HOST": "127.0.0.1:8000", "HTTP_X_FORWARDED_FOR": "1", "HTTP_X_FORWARDED_PROTO": "https",
         "HTTP_CONNECTION": "Upgrade", "HTTP_CONNECTION ": "keep-alive", "HTTP_UPGRADE": "websocket",
         "HTTP_SEC_WEBSOCKET_VERSION": "13",
-        "HTTP_SEC_WEBSOCKET_EXTENSIONS": "permessage-deflate; client_max_window_bits", "HTTP_SEC_WEBSOCKET_KEY": "==",
+        "HTTP_SEC_WEBSOCKET_EXTENSIONS": "permessage-deflate; client_max_window_bits",
         "HTTP_PRAGMA": "no-cache", "HTTP_CACHE_CONTROL": "no-cache", "HTTP_ACCEPT": "*/*",
         "HTTP_ACCEPT_ENCODING": "gzip, deflate, br, zstd", "HTTP_ACCEPT_LANGUAGE": "en-GB,en-US;q=0.9,en;q=0.8",
         "HTTP_ORIGIN": "https://www.", "HTTP_REFERER": "https://www.", "HTTP_SEC_FETCH_SITE": "same-origin",
@@ -36,8 +36,12 @@ _USUAL = json.dumps(
 
 
 def packed(environ: Mapping[str, Any]) -> bytes:
-    """The part of an environ that outlives its request: the texts, none of the server's objects."""
-    texts = {key: value for key, value in environ.items() if isinstance(value, (str, bool))}
+    """The part of an environ that outlives its request: the texts, and of these no key of a handshake."""
+    texts = {
+        key: value
+        for key, value in environ.items()
+        if isinstance(value, (str, bool)) and key != "HTTP_SEC_WEBSOCKET_KEY"
+    }
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=_USUAL)
     return compressor.compress(json.dumps(texts).encode()) + compressor.flush()
 

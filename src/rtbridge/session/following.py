@@ -30,6 +30,7 @@ class Following:
 
     Attributes:
         more: the last `collect` left something behind.
+        subscriptions: few, nearly always: a tuple takes a third of a dictionary.
         private: its place in `~me`, if it follows that.
         awaiting: snapshots on their way.
     """
@@ -44,7 +45,7 @@ class Following:
     def __init__(self, services: Services, outlet: Outlet) -> None:
         self.services = services
         self.outlet = outlet
-        self.subscriptions: dict[str, Subscription] = {}
+        self.subscriptions: tuple[Subscription, ...] = ()
         self.private: Place | None = None
         self.more = False
         self.awaiting = 0
@@ -100,12 +101,14 @@ class Following:
             raise ProtocolError(
                 ErrorCode.UNAVAILABLE, "the channel was let go meanwhile; subscribe again"
             ) from None
-        self.subscriptions[subscription.channel] = subscription
+        self.subscriptions += (subscription,)
         self.mark(subscription.channel)
 
     def unfollow(self, channel: str) -> None:
-        """No longer read the channel; nothing of it is sent any more."""
-        subscription = self.subscriptions.pop(channel)
+        """No longer read the channel; nothing of it is sent any more. It must be followed."""
+        subscription = self.subscription_to(channel)
+        assert subscription is not None
+        self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
         if subscription.declaration.of_people:
             self.services.presence.left(cast("Session", self), subscription)
         if self._dirty is not None:
@@ -117,8 +120,15 @@ class Following:
 
     def unfollow_all(self) -> None:
         """Read nothing any more."""
-        for channel in list(self.subscriptions):
-            self.unfollow(channel)
+        for subscription in self.subscriptions:
+            self.unfollow(subscription.channel)
+
+    def subscription_to(self, channel: str) -> Subscription | None:
+        """The subscription to a channel; None if that is not followed."""
+        for subscription in self.subscriptions:
+            if subscription.channel == channel:
+                return subscription
+        return None
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -157,7 +167,7 @@ class Following:
     def _pull(self, channel: str, max_bytes: int) -> bytes | None:
         if self.private is not None and channel == PRIVATE:
             return pull_letters(self.private, max_bytes)
-        subscription = self.subscriptions.get(channel)
+        subscription = self.subscription_to(channel)
         if subscription is None or subscription.group is not None:
             return None
         state = subscription.state
@@ -216,7 +226,7 @@ class Following:
 
     def _page_came(self, subscription: Subscription, found: Page | Gap | BusError) -> None:
         self._reading = False
-        if self.subscriptions.get(subscription.channel) is not subscription:
+        if subscription not in self.subscriptions:
             self.go_on()
             return
         if isinstance(found, BusError):
@@ -244,11 +254,10 @@ class Following:
         caught_up, self._caught_up = self._caught_up, None
         if caught_up is None or self._reading:
             return
-        live, followed = self.services.live, self.subscriptions
         for subscription in caught_up:
             channel = subscription.channel
-            if (self._dirty is None or channel not in self._dirty) and followed.get(channel) is subscription:
-                group = live.join(self, channel, subscription.position, sink)
+            if (self._dirty is None or channel not in self._dirty) and subscription in self.subscriptions:
+                group = self.services.live.join(self, channel, subscription.position, sink)
                 if group is not None:
                     subscription.group = group
 
@@ -258,8 +267,8 @@ class Following:
 
     def go_alone(self) -> None:
         """Leave every group, each with a position of our own, and look what comes after it when there is room."""
-        for channel, subscription in self.subscriptions.items():
-            group = subscription.group
+        for subscription in self.subscriptions:
+            channel, group = subscription.channel, subscription.group
             if group is not None:
                 subscription.position = group.position
                 subscription.group = None

@@ -330,7 +330,7 @@ class Session(Following):
     def _renew(self) -> None:
         identity = self.identity
         assert identity is not None
-        followed = list(self.subscriptions.values())
+        followed = self.subscriptions
         access = self.services.access
         context = access.context(identity, self.environ, self.outlet.transport)
         heard = self.services.revocations.list.heard
@@ -359,7 +359,7 @@ class Session(Following):
     def _unsubscribe(self, command: m.Unsubscribe) -> None:
         if command.channel == PRIVATE and self.private is not None:
             private.leave(self)
-        elif command.channel in self.subscriptions:
+        elif self.subscription_to(command.channel) is not None:
             self.unfollow(command.channel)
         else:
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {command.channel!r} here")

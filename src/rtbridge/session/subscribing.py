@@ -37,7 +37,7 @@ def begin(session: Session, command: m.Subscribe) -> None:
         private.begin(session, command)
         return
     identity = session.known_identity
-    if channel in session.subscriptions:
+    if session.subscription_to(channel) is not None:
         raise ProtocolError(ErrorCode.ALREADY_SUBSCRIBED, f"already subscribed to {channel!r} here")
     if len(session.subscriptions) >= services.limits.max_channels:
         most = services.limits.max_channels

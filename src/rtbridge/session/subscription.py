@@ -6,6 +6,7 @@ the same wire. No message is ever queued here: what is not taken now is asked fo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class Subscription:
     def __init__(
         self, channel: str, declaration: ChannelDeclaration, params: Mapping[str, object], position: Position
     ) -> None:
-        self.channel = channel
+        self.channel = sys.intern(channel)
         self.declaration = declaration
         self.params = params or NO_PARAMS
         self.position = position

@@ -72,7 +72,7 @@ class WebSocket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
         self._tick_after(limits.hello_timeout)
-        self._watch: Watch = services.loop.watch(sock, self._on_ready)
+        self._watch: Watch = services.loop.watch(sock, self)
         self._watch.want(read=True, write=False)
         services.metrics.add("connections_websocket")
         if early:
@@ -98,7 +98,8 @@ class WebSocket:
 
     # -- reading ------------------------------------------------------------------------------------------
 
-    def _on_ready(self, readable: bool, writable: bool) -> None:
+    def __call__(self, readable: bool, writable: bool) -> None:
+        """(The loop's callback. It is given the connection and not a method of it, which would take memory.)"""
         safely(self.abandon, self._use, readable, writable)
 
     def _use(self, readable: bool, writable: bool) -> None:

@@ -47,7 +47,9 @@ class RequestCarrier:
 
 
 class NoStack:
-    """Carries a connection that was given away: nobody waits for it, and a job gets a greenlet of its own."""
+    """Carries connections that were given away: nobody waits for them, and a job gets a greenlet while it runs."""
+
+    __slots__ = ("run",)
 
     def __init__(self, loop: Loop) -> None:
         self.run = loop.spawn
