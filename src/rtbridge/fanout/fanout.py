@@ -85,20 +85,32 @@ class Fanout:
         watched = self._channels.get(channel)
         if watched is None or watched.tail is None:
             raise LookupError(f"channel {channel!r} is not watched here: call when_ready before join")
+        watched.resting.pop(reader, None)
         watched.readers[reader] = None
         self._idle.pop(channel, None)
+
+    def rest(self, channel: str, reader: Reader) -> None:
+        """Tell `reader`, who can take nothing now, of no news until it joins again; for its sake the channel stays.
+
+        It must have joined.
+        """
+        watched = self._channels.get(channel)
+        if watched is not None:
+            watched.readers.pop(reader, None)
+            watched.resting[reader] = None
 
     def leave(self, channel: str, reader: Reader) -> None:
         """No longer tell `reader`. After the last one the channel stays for `limits.tail_linger` seconds."""
         watched = self._channels.get(channel)
-        if watched is not None and reader in watched.readers:
-            del watched.readers[reader]
+        if watched is not None and (reader in watched.readers or reader in watched.resting):
+            watched.readers.pop(reader, None)
+            watched.resting.pop(reader, None)
             self._touch(watched)
 
     def readers(self, channel: str) -> int:
         """How many readers the channel has."""
         watched = self._channels.get(channel)
-        return 0 if watched is None else len(watched.readers)
+        return 0 if watched is None else len(watched.readers) + len(watched.resting)
 
     def channels(self) -> list[str]:
         """All channels that this process watches."""
@@ -335,7 +347,7 @@ class Fanout:
     # Lingering and leaving.
 
     def _touch(self, watched: Watched) -> None:
-        if not watched.readers:
+        if not watched.readers and not watched.resting:
             self._idle[watched.channel] = self._loop.now()
             self._idle.move_to_end(watched.channel)
             if watched.tail is not None:

@@ -68,6 +68,7 @@ class Watched:
         "marked",
         "quiet",
         "readers",
+        "resting",
         "seen",
         "state",
         "tail",
@@ -81,6 +82,7 @@ class Watched:
         self.state = State.PRIMING
         self.tail: Tail | None = None
         self.readers: dict[Reader, None] = {}
+        self.resting: dict[Reader, None] = {}  # they count as readers, and hear nothing
         self.marked = False
         self.aged = 0  # of a volatile channel: where its tail ended at the last tick
         self.quiet = 0

@@ -65,7 +65,7 @@ class State:
     def offer(self, session: Session, subscription: Subscription) -> None:
         """Send it, if it is here and there is room."""
         flight, channel = self._flight, subscription.channel
-        if flight is None or session.subscriptions.get(channel) is not subscription:
+        if flight is None or subscription not in session.subscriptions:
             return
         if flight.error is not None:
             session.unfollow(channel)

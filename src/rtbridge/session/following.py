@@ -256,7 +256,8 @@ class Following:
             return
         for subscription in caught_up:
             channel = subscription.channel
-            if (self._dirty is None or channel not in self._dirty) and subscription in self.subscriptions:
+            done = self._dirty is None or channel not in self._dirty
+            if done and subscription in self.subscriptions:
                 group = self.services.live.join(self, channel, subscription.position, sink)
                 if group is not None:
                     subscription.group = group
@@ -275,3 +276,15 @@ class Following:
                 self.services.fanout.join(channel, self)  # first: so that the channel always has a reader
                 group.leave(self)
                 self.mark(channel)
+
+    def rest(self) -> None:
+        """The outlet takes nothing for now: leave every group, and hear no news until `wake`."""
+        self.go_alone()
+        for subscription in self.subscriptions:
+            self.services.fanout.rest(subscription.channel, self)
+
+    def wake(self) -> None:
+        """The outlet takes something again: hear of news, and look what came meanwhile."""
+        for subscription in self.subscriptions:
+            self.services.fanout.join(subscription.channel, self)
+            self.mark(subscription.channel)

@@ -49,5 +49,5 @@ class LiveOutlet(Outlet, Protocol):
     def hold(self, data: bytes, sent: int) -> None:
         """Of `data` only `sent` bytes could be sent: keep the rest and wait for room; `live.LOST`: it is broken.
 
-        It says `go_alone` to its session, and looks at it again when all has left.
+        It says `rest` to its session, and `wake` when all has left.
         """

@@ -107,6 +107,11 @@ class Session(Following):
         kept = self._environ
         return Kept(kept) if isinstance(kept, bytes) else kept
 
+    def forget_environ(self) -> None:
+        """Every command is answered and none can come any more, as on a parked poll: only a snapshot may need it."""
+        if all(subscription.state is None for subscription in self.subscriptions):
+            self._environ = {}
+
     @property
     def waiting(self) -> int:
         """Commands not yet begun."""

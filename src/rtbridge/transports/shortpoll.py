@@ -81,6 +81,8 @@ class ShortPoll:
         self._messages += session.collect(max(room, 1))
         if session.at_rest and self._answerable():
             self._answer()
+        elif session.at_rest:
+            session.forget_environ()
 
     def _answerable(self) -> bool:
         return True

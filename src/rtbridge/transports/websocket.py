@@ -199,6 +199,7 @@ class WebSocket:
     def _drain(self) -> None:
         """The socket takes something again."""
         if self._unsent and self._send(b""):
+            self._session.wake()
             self.flush()
 
     def _send(self, data: bytes) -> bool:
@@ -227,7 +228,7 @@ class WebSocket:
             self._tick_after(self._services.limits.send_timeout)
         # A view: what is unsent is the same bytes for all who did not take them.
         self._unsent = memoryview(data)[sent:]
-        self._session.go_alone()
+        self._session.rest()
         self._update_watch()
 
     def _settle(self) -> None:
