@@ -270,7 +270,8 @@ class Revocations:
 
     def drop(self, session: Session, ended: Callable[[str], bool]) -> None:
         """End the subscriptions of a session, but for public ones, to channels whose access has `ended`."""
-        for channel, subscription in list(session.subscriptions.items()):
+        for subscription in session.subscriptions:
+            channel = subscription.channel
             if not subscription.declaration.public and ended(channel):
                 session.unfollow(channel)
                 code = ErrorCode.NO_SUCH_CHANNEL

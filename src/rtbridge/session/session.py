@@ -355,7 +355,7 @@ class Session(Following):
             return
         self.services.revocations.drop_heard_since(self, heard)
         for channel, code in refused.items():
-            if channel not in self.subscriptions:
+            if self.subscription_to(channel) is None:
                 continue
             self.unfollow(channel)
             self.reply(m.UnsubscribedPush(channel, code, f"access to {channel!r} was not renewed"))
