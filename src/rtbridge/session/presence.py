@@ -153,7 +153,7 @@ class Presence:
     def change(self, session: Session, command: m.SetPresence) -> None:
         """Carry out a presence command."""
         channel = command.channel
-        subscription = session.subscriptions.get(channel)
+        subscription = session.subscription_to(channel)
         if subscription is None:
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {channel!r} here")
         self.check_size(command.data)
