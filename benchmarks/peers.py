@@ -196,8 +196,11 @@ SOCKET_IO = {"dialect": "sio", "pub": "sio", "path": ENGINE_IO, "pub_path": ENGI
 ENGINE_IO_POLL = {"dialect": "eio", "pub": "sio", "path": "/socket.io/", "pub_path": ENGINE_IO}
 RAW = {"dialect": "raw", "pub": "raw", "path": "/sub", "pub_path": "/pub"}
 OURS = {"dialect": "rt", "pub": "rt", "path": "/rt/ws?version=1", "pub_path": "/rt/ws?version=1"}
+# One public channel by GET, without a session: the question that a subscriber asks nchan.
+OURS_GET = {"dialect": "rtget", "pub": "http", "path": "/rt/channels/news", "pub_path": "/news"}
 
 RTBRIDGE = "rtbridge"
+RTBRIDGE_GET = "rtbridge, GET"
 C = "C, one send per message"
 COALESCING = "C, one send per turn"
 NCHAN_NAME = "nchan"

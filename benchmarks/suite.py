@@ -23,7 +23,7 @@ from .harness import BenchmarkError, Table, environment, save
 from .harness.build import ROOT
 from .loading import held, load
 from .options import begin, parser_for, within
-from .peers import PEERS, POLLED, RTBRIDGE, Peer, Running
+from .peers import OURS_GET, PEERS, POLLED, RTBRIDGE, RTBRIDGE_GET, Peer, Running
 from .slow import slow_consumers
 from .verdicts import goals, tables
 
@@ -201,6 +201,9 @@ def round_of(profile: Profile, figures: Figures, only: str, deadline: float) -> 
                 with peer.running() as running:
                     long_poll(peer, running, profile, figures)
             if peer.name == RTBRIDGE:
+                with peer.running() as running:
+                    by_get = replace(peer, name=RTBRIDGE_GET, longpoll=OURS_GET)
+                    long_poll(by_get, running, profile, figures)
                 slow_consumers(peer, profile, figures)
                 idle_memory(peer, profile, figures)
         except BenchmarkError as error:
