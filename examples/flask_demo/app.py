@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,11 +58,17 @@ store.prepare(app.config["DATABASE"])
 
 # --- realtime ----------------------------------------------------------------------------------------------------
 
-# In this process's memory; Bridge("redis://…") for several processes. Two auctions on one machine are two worlds.
-rt = Bridge(lock_file=data_dir / "serving")
 
-# Every bid on a lot, in order: its page shows them all, so none may be missing.
-lots = rt.channel("lots/{lot_id:int}", Bid, keep=History(100, ttl=3600), public=True)
+def paddle_of(environ: Mapping[str, Any]) -> int | None:
+    """Who somebody is, for the bridge: the number on the paddle in the session cookie."""
+    return session.get("paddle")
+
+
+# In this process's memory; Bridge("redis://…") for several processes. Two auctions on one machine are two worlds.
+rt = Bridge(lock_file=data_dir / "serving", authenticate=paddle_of)
+
+# Every bid on a lot, in order: its page shows them all, so none may be missing. And it shows who is in the room.
+lots = rt.channel("lots/{lot_id:int}", Bid, keep=History(100, ttl=3600), public=True, presence=True)
 
 # The highest bid on a lot: the list shows the price, so only the newest counts.
 prices = rt.channel("prices/{lot_id:int}", Bid, keep="latest", public=True)

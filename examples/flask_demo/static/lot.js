@@ -5,17 +5,19 @@ const $ = id => document.getElementById(id);
 const form = $("bid");
 const { bidder, amount } = form.elements;
 let { lot, bids } = page; // bids: highest first
+const hoped = new Map(); // our bids that the auctioneer has not answered yet, by the call that makes them
 const bidOn = new Set(page.bid_on);
 let asking = false;
 
 // --- following --------------------------------------------------------------------------------------------------------
 
 // From the position at which the page was made: nothing can fall between the page and its news.
-const feed = rt.subscribe(`lots/${lot.id}`, arrived, { position: page.position });
+const feed = rt.subscribe(`lots/${lot.id}`, arrived, { position: page.position, presence: { name: bidder.value } });
 feed.on("gap", fetchAnew);
 
-function arrived(bid) {
-    if (bids.some(known => known.id === bid.id)) return; // our own, or in the page already
+function arrived(bid, { cause }) {
+    if (hoped.delete(cause)) bid.cause = cause; // its row is there already
+    if (bids.some(known => known.id === bid.id)) return; // in the page already
     bids = [...bids, bid].sort((a, b) => b.amount - a.amount).slice(0, 50);
     lot.highest = bids[0];
     show();
@@ -33,6 +35,25 @@ async function fetchAnew() {
     }
 }
 
+// Our own bid stands there at once. The auctioneer's word takes its place, or takes it back.
+feed.on("provisional", (bid, { cause }) => {
+    hoped.set(cause, { ...bid, cause });
+    show();
+});
+feed.on("rollback", (bid, { cause }) => {
+    hoped.delete(cause);
+    show();
+});
+
+// Who is in the room.
+feed.on("presence", ({ people, count }) => {
+    const names = people.map(({ user, data }) => user === String(page.paddle) ? "you" : data.name || `paddle ${user}`);
+    $("room").hidden = false;
+    $("room-count").textContent = count === 1 ? "Only you are in the room" : `${count} in the room`;
+    $("room-names").replaceChildren(...names.slice(0, 12).map(name => Object.assign(document.createElement("li"), { textContent: name })));
+});
+bidder.addEventListener("change", () => feed.present({ name: bidder.value }));
+
 // --- bidding ----------------------------------------------------------------------------------------------------------
 
 form.noValidate = true; // the auctioneer answers; below, where the bid is
@@ -45,8 +66,10 @@ form.addEventListener("submit", async event => {
     $("answer").textContent = "";
     localStorage.setItem("bidder", bidder.value);
     showForm();
+    feed.present({ name: bidder.value });
+    const bid = { lot_id: lot.id, amount: Number(amount.value), bidder: bidder.value };
     try {
-        arrived(await rt.call("auction.bid", { lot_id: lot.id, amount: Number(amount.value), bidder: bidder.value }));
+        await rt.call("auction.bid", bid, { optimistic: [feed, { ...bid, paddle: page.paddle, at: Date.now() / 1000 }] });
     } catch (error) {
         $("answer").textContent = why(error);
         (error.fields?.[0]?.field === "bidder" ? bidder : amount).focus();
@@ -86,19 +109,24 @@ function words(how) {
     }[how];
 }
 
+/** What is, and on top of it what we hope for. */
+const all = () => [...hoped.values(), ...bids].sort((a, b) => b.amount - a.amount);
+
 function show() {
     if (bids.some(bid => bid.paddle === page.paddle)) bidOn.add(lot.id);
     const { highest, start, ends_at, title } = lot;
     const how = standing();
+    const price = all()[0]?.amount ?? start;
     const over = secondsTo(ends_at) <= 0;
     $("lot").dataset.standing = how;
-    $("standing").textContent = words(how);
+    $("standing").textContent = hoped.size ? "Your bid is on its way…" : words(how);
+    $("price").classList.toggle("hoped", price !== (highest?.amount ?? start));
     $("price-label").textContent = over ? (highest ? "Hammer price" : "Not sold") : highest ? "Price now" : "Starting price";
     $("time-label").textContent = over ? "The hammer fell" : "Hammer falls in";
-    flash($("price"), money(highest?.amount ?? start));
-    document.title = `${money(highest?.amount ?? start)} · ${title} · Lot & Found`;
+    flash($("price"), money(price));
+    document.title = `${money(price)} · ${title} · Lot & Found`;
     $("bid-count").textContent = highest?.count ?? 0;
-    $("no-bids").hidden = Boolean(highest);
+    $("no-bids").hidden = all().length > 0;
     form.hidden = over;
     showBids();
     showClimb();
@@ -108,16 +136,19 @@ function show() {
 /** The list, touching only what is new, so that a new row can slide in. */
 function showBids() {
     const list = $("bids");
-    bids.forEach((bid, index) => {
+    const rows = all();
+    const wanted = new Set(rows.flatMap(({ id, cause }) => [String(id), cause]));
+    for (const row of [...list.children]) if (!wanted.has(row.dataset.bid)) row.remove();
+    rows.forEach((bid, index) => {
         const there = list.children[index];
-        if (Number(there?.dataset.bid) !== bid.id) list.insertBefore(newRow(bid), there ?? null);
+        const same = there?.dataset.bid === String(bid.id) || bid.cause && there?.dataset.bid === bid.cause;
+        fill(same ? there : list.insertBefore(newRow(bid), there ?? null), bid);
     });
-    while (list.children.length > bids.length) list.lastElementChild.remove();
+    while (list.children.length > rows.length) list.lastElementChild.remove();
 }
 
 function newRow(bid) {
     const row = $("row").content.firstElementChild.cloneNode(true);
-    row.dataset.bid = bid.id;
     row.classList.add("new");
     row.classList.toggle("mine", bid.paddle === page.paddle);
     row.querySelector("[data-amount]").textContent = money(bid.amount);
@@ -125,6 +156,12 @@ function newRow(bid) {
     row.querySelector("[data-paddle]").textContent = `paddle ${bid.paddle}`;
     row.querySelector("[data-at]").textContent = new Date(bid.at * 1000).toLocaleTimeString("en-GB");
     return row;
+}
+
+/** What changes in a row when a bid that we hoped for has come true. */
+function fill(row, { id, cause }) {
+    row.dataset.bid = id ?? cause;
+    row.classList.toggle("hoped", id === undefined);
 }
 
 /** The price as a staircase. */
