@@ -50,6 +50,11 @@ class Limits:
     gap_jitter: float = 3.0
     """Seconds over which snapshots and fetches are spread, where a log is lost and everybody has a gap at once."""
 
+    source_workers: int = 4
+    """Sources that a process runs at the same time."""
+    source_backoff: float = 60.0
+    """Longest seconds between two runs of a source that fails, if it is not to run less often anyway."""
+
     # How long connections wait.
     poll_wait: float = 25.0
     """Longest seconds a long poll is parked."""

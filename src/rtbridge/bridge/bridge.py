@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 from rtbridge.bridge.channel import Channel, OneChannel, Published
 from rtbridge.bridge.handing_out import ASK, hand_out
 from rtbridge.bridge.people import People
+from rtbridge.bridge.sourcing import Sourcing
 from rtbridge.bus.contract import Bus
 from rtbridge.bus.guard import ServingGuard, lock_path
 from rtbridge.bus.memory import MemoryBus
@@ -53,7 +54,7 @@ Authenticate = TypeVar("Authenticate", bound=Callable[[Mapping[str, Any]], objec
 _log = logging.getLogger("rtbridge")
 
 
-class Bridge(People):
+class Bridge(People, Sourcing):
     """Channels, calls and the bus behind them; one for an application.
 
     Args:
@@ -87,6 +88,7 @@ class Bridge(People):
         limits: Limits | None = None,
         lock_file: str | os.PathLike[str] | None = None,
     ) -> None:
+        Sourcing.__init__(self)
         url = url or os.environ.get("RTBRIDGE_URL") or "memory://"
         self.limits = limits or Limits()
         self.metrics = Metrics()
@@ -293,6 +295,8 @@ class Bridge(People):
         found = find_framework(app)
         if self._framework is None or found.name != "plain":
             self._framework = found
+            if callable(app):
+                self._app = app
 
     @property
     def framework(self) -> Framework:
@@ -402,6 +406,7 @@ class Bridge(People):
         hooks = SessionHooks(self._bus, loop, self.limits, lambda: self.framework)
         hooks.started, hooks.ended = self._started, self._ended
         calls = CallRunner(self._bus, loop, self.limits, self.metrics)
+        self.run_sources(self.registry, self._bus, fanout, loop, self.limits, self.metrics)
         return Services(
             self.registry, access, self._bus, fanout, loop, calls, hooks, self.limits, self.metrics
         )

@@ -56,6 +56,8 @@ class Fanout:
         self._reads: dict[tuple[str, Position | None, int], list[Callable[[Found], object]]] = {}
         self._ticker: Timer | None = None
         self._sweeping = 0
+        self.watching: Callable[[str], object] | None = None
+        """Called with the name of each channel that somebody has begun to watch here."""
 
     # For the floors above.
 
@@ -70,6 +72,8 @@ class Fanout:
             watched.waiting.append(then)
             self._start_ticking()
             self._prime(watched)
+            if self.watching is not None:
+                self.watching(channel)
         elif watched.tail is not None:
             self._touch(watched)
             then(watched.tail)
@@ -115,6 +119,16 @@ class Fanout:
     def channels(self) -> list[str]:
         """All channels that this process watches."""
         return list(self._channels)
+
+    def wanted(self, channel: str, within: float) -> bool | None:
+        """Whether the channel has a reader, or was asked for in the last `within` seconds; None if it is not here."""
+        watched = self._channels.get(channel)
+        if watched is None or watched.state is State.LEAVING:
+            return None
+        if watched.readers or watched.waiting:
+            return True
+        since = self._idle.get(channel)
+        return since is not None and self._loop.now() - since <= within
 
     def tail(self, channel: str) -> Tail | None:
         """The channel's tail if it is watched and primed. Asking keeps it so."""
