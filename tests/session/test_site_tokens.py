@@ -20,7 +20,10 @@ def house() -> House:
 
 
 def token(
-    house: House, environ: dict[str, str] | None = ANN, channels: Iterable[str] = (), previous: str | None = None
+    house: House,
+    environ: dict[str, str] | None = ANN,
+    channels: Iterable[str] = (),
+    previous: str | None = None,
 ) -> str:
     return house.access.hand_out(environ, "ann", channels, previous)
 

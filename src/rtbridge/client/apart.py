@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rtbridge.client import events as e
-from rtbridge.client.core import Channel, Core
+from rtbridge.client.conversation import Channel
+from rtbridge.client.core import Core
 from rtbridge.client.http import Answer, Exchange, Http, Lost, Response, error_of
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codecs import Codec

@@ -22,7 +22,8 @@ from importlib.metadata import PackageNotFoundError, version
 from rtbridge.client import events as e
 from rtbridge.client.apart import Apart
 from rtbridge.client.callbacks import Callbacks
-from rtbridge.client.core import Core, PendingCall
+from rtbridge.client.conversation import PendingCall
+from rtbridge.client.core import Core
 from rtbridge.client.errors import CallError, ClientError, ConnectionStopped, FeedClosed, FeedError, not_sent
 from rtbridge.client.eventstream import EventStreamLink
 from rtbridge.client.feed import INBOX, Feed, Gap, Item, Snapshot
@@ -30,6 +31,7 @@ from rtbridge.client.http import Http
 from rtbridge.client.ladder import RUNGS, Ladder
 from rtbridge.client.link import Link
 from rtbridge.client.origin import origin_of
+from rtbridge.client.people import People
 from rtbridge.client.polling import PollLink
 from rtbridge.client.switch import Status, Switch
 from rtbridge.client.websocket import WebSocketLink
@@ -45,7 +47,7 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
-class Client:
+class Client(People):
     """A session with one server. It connects at once, and again whenever it has to, until `close`.
 
     Args:
@@ -119,6 +121,7 @@ class Client:
         position: str | None = None,
         recent: int | None = None,
         snapshot: bool = False,
+        presence: Mapping[str, object] | None = None,
     ) -> Feed:
         """Follow a channel.
 
@@ -131,6 +134,7 @@ class Client:
             recent: begin with so many of the newest. Not with `position`.
             snapshot: begin with the channel's state, and get it anew where something was lost, if the channel
                 has such; else it is as without.
+            presence: what to tell of us to those who ask who is on the channel; `present` changes it.
 
         Returns:
             The feed, at once; `feed.wait()` waits until the server has confirmed it.
@@ -152,7 +156,8 @@ class Client:
         if self._feeds.setdefault(channel, feed) is not feed:
             raise ValueError(f"{channel} is followed already; one feed for each channel of a client")
         callbacks = Callbacks(on_publication, on_gap, on_snapshot)
-        self._loop.call_soon(self._follow, feed, start, recent, snapshot or on_snapshot is not None)
+        about = None if presence is None else dict(presence)
+        self._loop.call_soon(self._follow, feed, start, recent, snapshot or on_snapshot is not None, about)
         if callbacks.any:
             self._loop.spawn(callbacks.serve, feed)
         return feed
@@ -302,11 +307,18 @@ class Client:
             return EventStreamLink(owner, core, codec, timeout, self._http)
         return PollLink(transport, owner, core, codec, timeout, self._http)
 
-    def _follow(self, feed: Feed, position: Position | None, recent: int | None, snapshot: bool) -> None:
+    def _follow(
+        self,
+        feed: Feed,
+        position: Position | None,
+        recent: int | None,
+        snapshot: bool,
+        presence: dict[str, object] | None,
+    ) -> None:
         if self._stopped is not None:
             feed.finish(self._stopped)
             return
-        self._core.follow(feed.channel, position, recent, snapshot)
+        self._core.follow(feed.channel, position, recent, snapshot, presence)
         self._stir()
 
     def _unfollow(self, feed: Feed) -> None:

@@ -8,11 +8,11 @@ is touched in the loop's turn only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TypeAlias
 
 from rtbridge.client import events as e
+from rtbridge.client.answers import Answers
+from rtbridge.client.conversation import Channel, Conversation, PendingCall, Standing, State
 from rtbridge.client.errors import CallError, not_sent, outcome_unknown
 from rtbridge.protocol import data as _data
 from rtbridge.protocol import messages as m
@@ -28,95 +28,6 @@ RETRY_AFTER = 5.0
 """Seconds before a refused subscription or call is tried again, where the server gave none."""
 
 
-class State(Enum):
-    """How a channel stands on one connection."""
-
-    ASKED = auto()
-    ON = auto()
-    """Pushed here."""
-    APART = auto()
-    """Not pushed here: to be followed by GET."""
-
-
-@dataclass(slots=True, eq=False)
-class Channel:
-    """What we follow.
-
-    Attributes:
-        recent: how many of the newest to begin with, while there is no position.
-        snapshot: whether to be given the state first, and in place of gaps.
-        held: its reader is behind; nothing is taken for it until `Core.release`.
-        limit: how it has to be followed apart, as the newest answer said.
-        not_before: the server refused it for now.
-    """
-
-    name: str
-    cursor: Cursor
-    recent: int | None = None
-    snapshot: bool = False
-    held: bool = False
-    limit: m.FollowLimit | None = None
-    not_before: float = 0.0
-
-
-@dataclass(slots=True)
-class PendingCall:
-    """A call without an answer. `sent_as` is the client id under which it left, `where` the connection it waits on."""
-
-    call_id: str
-    name: str
-    params: dict[str, object]
-    deadline: float
-    sent_as: str | None = None
-    where: Conversation | None = None
-    not_before: float = 0.0
-    last_error: CallError | None = None
-
-
-@dataclass(slots=True)
-class Standing:
-    """How a channel stands on one connection, since the `subscribe` command with this id."""
-
-    channel: Channel
-    command_id: int
-    state: State = State.ASKED
-
-
-@dataclass(slots=True, eq=False)
-class Conversation:
-    """What one link said.
-
-    Attributes:
-        greeted: its hello was answered.
-        hello_as: the client id we had when it said its hello.
-        standing: by channel; those that were never asked for here are not in it.
-        cancelled: channels that the server still pushes here, and should not.
-        asked: commands without a reply, by id.
-    """
-
-    greeted: bool = False
-    hello_as: str | None = None
-    standing: dict[str, Standing] = field(default_factory=dict)
-    cancelled: list[str] = field(default_factory=list)
-    asked: dict[int, m.Command] = field(default_factory=dict)
-    last_id: int = 0
-
-    def next_id(self) -> int:
-        self.last_id += 1
-        return self.last_id
-
-    def drop(self, channel: str) -> None:
-        """Follow a channel here no more, or from anew."""
-        standing = self.standing.pop(channel)
-        if standing.state is not State.APART:
-            self.cancelled.append(channel)
-
-    def pushed(self, channel: Channel | None) -> bool:
-        """Whether the server pushes a channel here, on behalf of what follows it now."""
-        standing = self.standing.get(channel.name) if channel is not None else None
-        return standing is not None and standing.channel is channel and standing.state is State.ON
-
-
 class Core:
     """See above.
 
@@ -128,6 +39,7 @@ class Core:
     def __init__(self, instance: str, agent: str) -> None:
         self.channels: dict[str, Channel] = {}
         self.calls: dict[str, PendingCall] = {}
+        self.answers = Answers()
         self.token: str | None = None
         self.client_id: str | None = None
         self.terms: m.HelloReply | None = None
@@ -137,10 +49,15 @@ class Core:
     # -- what the application wants -----------------------------------------------------------------------
 
     def follow(
-        self, channel: str, position: Position | None, recent: int | None, snapshot: bool = False
+        self,
+        channel: str,
+        position: Position | None,
+        recent: int | None,
+        snapshot: bool = False,
+        presence: dict[str, object] | None = None,
     ) -> None:
         """Follow a channel, after `position` if there is one."""
-        self.channels[channel] = Channel(channel, Cursor(position), recent, snapshot)
+        self.channels[channel] = Channel(channel, Cursor(position), recent, snapshot, presence)
 
     def unfollow(self, channel: str) -> None:
         """Follow a channel no more."""
@@ -190,8 +107,15 @@ class Core:
             if standing is None or standing.state is State.ASKED:
                 commands.append(self._subscribe(conversation, channel))
             elif standing.state is State.ON:
+                standing.told = channel.presence
                 commands.append(
-                    m.Subscribe(None, channel.name, channel.cursor.position, snapshot=channel.snapshot)
+                    m.Subscribe(
+                        None,
+                        channel.name,
+                        channel.cursor.position,
+                        snapshot=channel.snapshot,
+                        presence=channel.presence,
+                    )
                 )
         return commands
 
@@ -202,6 +126,9 @@ class Core:
         commands: list[m.Command] = [m.Unsubscribe(None, name) for name in conversation.cancelled]
         conversation.cancelled.clear()
         commands += [self._subscribe(conversation, channel) for channel in self.missing(conversation, now)]
+        for standing in self.untold(conversation):
+            standing.told = standing.channel.presence
+            commands.append(m.SetPresence(None, standing.channel.name, standing.told or {}))
         return [*commands, *self.send_calls(conversation, now, WINDOW)]
 
     def missing(self, conversation: Conversation, now: float) -> list[Channel]:
@@ -217,11 +144,16 @@ class Core:
             if standing.channel is not self.channels.get(name) or standing.channel.held
         ]
 
+    def untold(self, conversation: Conversation) -> list[Standing]:
+        """Where a connection does not know what we tell of ourselves."""
+        standing = conversation.standing.values()
+        return [s for s in standing if s.state is State.ON and s.told is not s.channel.presence]
+
     def differs(self, conversation: Conversation, now: float) -> bool:
         """Whether a stream, which cannot be told anything any more, has to be replaced by another one."""
         unwanted = (conversation.standing[name].state for name in self.outdated(conversation))
         gone = bool(conversation.cancelled) or any(state is not State.APART for state in unwanted)
-        return gone or bool(self.missing(conversation, now))
+        return gone or bool(self.missing(conversation, now) or self.untold(conversation))
 
     def send_calls(self, conversation: Conversation, now: float, most: int) -> list[m.Command]:
         """Calls that wait for a connection, oldest first, such that at most `most` wait on this one.
@@ -239,7 +171,7 @@ class Core:
             command = m.Call(conversation.next_id(), call.call_id, call.name, call.params)
             conversation.asked[command.id] = command
             commands.append(command)
-        return commands
+        return [*commands, *self.answers.send(conversation)]
 
     def _wanted(self, now: float) -> list[Channel]:
         return [c for c in self.channels.values() if not c.held and c.not_before <= now]
@@ -248,9 +180,16 @@ class Core:
         position = channel.cursor.position
         recent = channel.recent if position is None else None
         command_id = conversation.next_id()
-        command = m.Subscribe(command_id, channel.name, position, recent, snapshot=channel.snapshot)
+        command = m.Subscribe(
+            command_id,
+            channel.name,
+            position,
+            recent,
+            snapshot=channel.snapshot,
+            presence=channel.presence,
+        )
         conversation.asked[command_id] = command
-        conversation.standing[channel.name] = Standing(channel, command_id)
+        conversation.standing[channel.name] = Standing(channel, command_id, told=channel.presence)
         return command
 
     # -- what was heard -----------------------------------------------------------------------------------
@@ -281,6 +220,9 @@ class Core:
                 if conversation.hello_as == self.client_id:
                     self.token = message.token
                 return []
+            case m.Done():
+                self.answers.done(conversation.asked.pop(message.id, None))
+                return []
             case m.PingPush():
                 return [e.Pinged()]
             case m.DisconnectPush():
@@ -307,6 +249,7 @@ class Core:
         for call in self.calls.values():
             if call.where is conversation:
                 call.where = None
+        self.answers.release(conversation)
 
     def fail_call(self, call_id: str, error: m.ErrorReply) -> list[e.Event]:
         """End a call with an error."""
@@ -385,6 +328,9 @@ class Core:
                 return self._subscribe_failed(conversation, command, message, now)
             case m.Call() as command:
                 return self._call_failed(command, message, now)
+            case m.Answer() as command:
+                self.answers.done(command)
+                return []
             case _:
                 return []
 

@@ -6,7 +6,7 @@ that fails ends the link; its calls go out again on the next one, under the same
 
 from __future__ import annotations
 
-from rtbridge.client.core import Conversation
+from rtbridge.client.conversation import Conversation
 from rtbridge.client.http import Answer, Exchange, Http, Lost, ending_of, error_of
 from rtbridge.client.link import Link
 from rtbridge.errors import ProtocolError
@@ -89,6 +89,7 @@ class Lane:
         if error is None or remedy(error.code) != "mend":
             return False
         core = self._link.core
+        core.answers.drop(self._conversation)
         calls = [call.call_id for call in core.calls.values() if call.where is self._conversation]
         if len(calls) > 1:
             self._batch = 1  # one of them; find out which

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from rtbridge.client import events as e
-from rtbridge.client.core import Conversation, Core
+from rtbridge.client.conversation import Conversation
+from rtbridge.client.core import Core
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codecs import Codec
 from rtbridge.protocol.messages import ServerMessage

@@ -39,7 +39,7 @@ class PollLink(Link):
     def stir(self) -> None:
         if self.over or not self.is_open:
             return
-        if self.core.missing(self.conversation, self.loop.now()):
+        if self.core.missing(self.conversation, self.loop.now()) or self.core.untold(self.conversation):
             self._ask()
         self._lane.stir()
 
