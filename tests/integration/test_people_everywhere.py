@@ -149,26 +149,30 @@ def test_presence(site: Server, transport: str) -> None:
 
 
 def test_presence_is_right_again_after_a_worker_was_killed(tmp_path: Path) -> None:
-    with PlainRedis() as redis, serving(tmp_path, "2", RTBRIDGE_URL=redis.url) as server:
-        with come(server, "watcher", "websocket") as watcher, watcher.presence("rooms/blue") as seen:
-            clients = [come(server, f"user-{number}", "websocket") for number in range(8)]
-            for client in clients:
-                client.subscribe("rooms/blue").wait(SECONDS)
+    with (
+        PlainRedis() as redis,
+        serving(tmp_path, "2", RTBRIDGE_URL=redis.url) as server,
+        come(server, "watcher", "websocket") as watcher,
+        watcher.presence("rooms/blue") as seen,
+    ):
+        clients = [come(server, f"user-{number}", "websocket") for number in range(8)]
+        for client in clients:
+            client.subscribe("rooms/blue").wait(SECONDS)
+        people = seen.get(SECONDS).people
+        while len(people) < 8:
             people = seen.get(SECONDS).people
-            while len(people) < 8:
-                people = seen.get(SECONDS).people
-            pids = workers_of(server)
-            began = time.monotonic()
-            os.kill(pids[0], signal.SIGKILL)
-            # Clients of the dead worker come back elsewhere; half of them leave meanwhile.
-            for client in clients[:4]:
-                client.close()
-            while {person.user for person in people} != {f"user-{number}" for number in range(4, 8)}:
-                people = seen.get(SECONDS).people
-            took = time.monotonic() - began
-            assert took < 12.0, took
-            for client in clients[4:]:
-                client.close()
+        pids = workers_of(server)
+        began = time.monotonic()
+        os.kill(pids[0], signal.SIGKILL)
+        # Clients of the dead worker come back elsewhere; half of them leave meanwhile.
+        for client in clients[:4]:
+            client.close()
+        while {person.user for person in people} != {f"user-{number}" for number in range(4, 8)}:
+            people = seen.get(SECONDS).people
+        took = time.monotonic() - began
+        assert took < 12.0, took
+        for client in clients[4:]:
+            client.close()
 
 
 def workers_of(server: Server) -> list[int]:
