@@ -1,4 +1,4 @@
-"""The site of test_people_everywhere: `?do=…` makes the server say something to people. Who asks is in the X-User header."""
+"""The site of test_people_everywhere: `?do=…` makes the server say something to people. X-User is who asks."""
 
 from __future__ import annotations
 
