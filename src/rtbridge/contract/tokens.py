@@ -19,7 +19,6 @@ from rtbridge.errors import ConfigError
 
 _SALT = "rtbridge.token.1"
 _PROVED = 4_096  # tokens whose signature is remembered
-_PROVED_BYTES = 1_024  # of one that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Tokens:
         self._ttl = ttl
         self._clock = clock
         self._max_token = Limits().max_token if max_token is None else max_token
-        self._proved: dict[str, Claims] = {}
+        self._proved: dict[bytes, Claims] = {}
         self._serializer = URLSafeSerializer(
             list(reversed(secrets)),  # itsdangerous signs with the last
             salt=_SALT,
@@ -88,27 +87,27 @@ class Tokens:
         Nothing it says reaches further than `ttl` from its issue, so that a shorter `ttl` holds for older
         tokens too, and a token from a clock that is more than `ttl` ahead of ours counts as not ours.
         """
-        claims = self._proved.get(token) if isinstance(token, str) else None
+        if not isinstance(token, str) or len(token) > self._max_token or not token.isascii():
+            return None
+        # A client that polls sends the same token each time; its signature is good once and for all.
+        name = hashlib.blake2b(token.encode(), digest_size=20).digest()
+        claims = self._proved.get(name)
         if claims is None:
             claims = self._prove(token)
+            if claims is not None:
+                if len(self._proved) >= _PROVED:
+                    self._proved.clear()
+                self._proved[name] = claims
         if claims is None or claims.issued > self._clock() + self._ttl:
             return None
         return claims
 
     def _prove(self, token: str) -> Claims | None:
-        if not isinstance(token, str) or len(token) > self._max_token or not token.isascii():
-            return None
         try:
             payload = self._serializer.loads(token)
         except (BadData, ValueError, RecursionError):
             return None
-        claims = _claims(payload, self._ttl)
-        if claims is not None and len(token) <= _PROVED_BYTES:
-            # A client that polls sends the same token each time; its signature is good once and for all.
-            if len(self._proved) >= _PROVED:
-                self._proved.clear()
-            self._proved[token] = claims
-        return claims
+        return _claims(payload, self._ttl)
 
 
 def _claims(payload: object, ttl: float) -> Claims | None:

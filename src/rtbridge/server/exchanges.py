@@ -39,7 +39,7 @@ class PollExchange:
     def __init__(self, desk: Desk, connection: Connection, cors: Headers, close: bool) -> None:
         self._desk = desk
         self._connection = connection
-        self._cors = cors
+        self._cors = cors or None  # nearly always there is none, and that is no list
         self._close = close
         self._poll: Poll | None = None
         self._respond: Callable[[object], Response] | None = None
@@ -74,7 +74,7 @@ class PollExchange:
             response = respond(answer)
         except Exception as error:
             response = self._desk.failure(error)
-        response.headers += self._cors
+        response.headers += self._cors or ()
         self._connection.answer(self._desk.writer.whole(response, close=self._close), close=self._close)
 
 

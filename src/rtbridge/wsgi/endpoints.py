@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from rtbridge.bridge import Bridge
@@ -170,7 +170,7 @@ class Endpoints:
         place = parking.take(request.environ) if asked.wait > 0 and "longpoll" in offers else None
         return Parked(
             partial(_start_poll, services, request.environ, answer_codec, asked, place is not None),
-            partial(_poll_response, answer_codec),
+            _poll_respond(answer_codec),
             place,
         )
 
@@ -263,6 +263,11 @@ def _start_poll(
         poll = ShortPoll(services, environ, codec, carrier, limits.poll_interval if asked.wait > 0 else None)
     poll.start(asked.commands)
     return poll
+
+
+@lru_cache(maxsize=4)  # one for each codec: parked polls share it
+def _poll_respond(codec: Codec) -> Callable[[object], Response]:
+    return partial(_poll_response, codec)
 
 
 def _poll_response(codec: Codec, answer: object) -> Response:
