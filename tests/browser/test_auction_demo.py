@@ -133,6 +133,52 @@ def test_a_bid_that_is_too_low_is_answered(browser: Browser, server: Server) -> 
     assert bob.problems == []
 
 
+def test_a_bid_stands_there_at_once_and_is_taken_back_if_it_was_too_low(
+    browser: Browser, server: Server
+) -> None:
+    """Looked at in the very moment of the click, before the auctioneer can have heard of it."""
+    ada, bob = Bidder(browser, server, "Ada"), Bidder(browser, server, "Bob")
+    click = """() => {
+        document.querySelector("#submit").click()
+        const text = selector => document.querySelector(selector)?.textContent.trim()
+        return [text("#price"), text("#bids li.hoped b"), text("#standing")]
+    }"""
+    for who, amount in ((ada, "120"), (bob, "115")):
+        expect(who.badge).to_contain_text("live")
+        who.page.fill("[name=bidder]", who.name)
+        who.page.fill("[name=amount]", amount)
+        if who is bob:
+            bob.sees("€120")
+        assert who.page.evaluate(click) == [
+            f"€{max(int(amount), 120)}",
+            f"€{amount}",
+            "Your bid is on its way…",
+        ]
+    expect(bob.answer).to_have_text("Sorry, somebody was faster: the price is 120.")
+    for who in (ada, bob):
+        expect(who.page.locator(".hoped")).to_have_count(0)
+        expect(who.bids()).to_have_count(1)
+        who.sees("€120")
+    expect(ada.standing).to_have_text("You are the highest bidder.")
+    assert ada.problems == bob.problems == []
+
+
+@pytest.mark.parametrize("transport", ["websocket", "longpoll"])
+def test_who_is_in_the_room(browser: Browser, server: Server, transport: str) -> None:
+    ada, bob = Bidder(browser, server, "Ada"), Bidder(browser, server, "Bob")
+    bob.use(transport)
+    for who in (ada, bob):
+        expect(who.page.locator("#room-count")).to_have_text("2 in the room")
+    bob.page.fill("[name=bidder]", "Bob")
+    bob.page.keyboard.press("Tab")
+    names = ada.page.locator("#room-names li")
+    expect(names).to_contain_text(["you", "Bob"])
+    expect(bob.page.locator("#room-names")).to_contain_text("you")
+    bob.page.context.close()
+    expect(ada.page.locator("#room-count")).to_have_text("Only you are in the room", timeout=8_000)
+    assert ada.problems == []
+
+
 def test_a_double_click_bids_once(browser: Browser, server: Server) -> None:
     ada = Bidder(browser, server, "Ada")
     ada.page.fill("[name=bidder]", "Ada")

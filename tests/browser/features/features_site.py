@@ -28,7 +28,7 @@ rt = Bridge(
     limits=Limits(poll_interval=1.0),
 )
 
-comments = rt.channel("comments", dict, keep=History(500, ttl=600), public=True)
+comments = rt.channel("comments", dict, keep=History(500, ttl=600), public=True, presence=True)
 groups = rt.channel("groups/{name}", str)
 price = rt.channel("price", int, keep="latest", public=True)
 typing = rt.channel("typing", str, keep="volatile", public=True)
@@ -39,7 +39,7 @@ def whom_the_server_lets_in(ctx: Any, name: str) -> bool:
     return False
 
 
-@rt.session_started
+@comments.presence_info
 def who(ctx: Any) -> dict[str, Any]:
     return {"name": ctx.user or "somebody"}
 
