@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 HOST = "127.0.0.1"
 
@@ -47,6 +48,10 @@ class TcpProxy:
         for sock in list(self._open):
             end(sock)
 
+    def filter(self) -> Callable[[bytes], bytes]:
+        """Made for each connection: what of the things a subscriber is told it is to hear."""
+        return lambda data: data
+
     def _accept(self) -> None:
         while True:
             try:
@@ -73,6 +78,7 @@ class _Pair:
         self._client = client
         self._server = server
         self._subscribed = False
+        self._filter = proxy.filter()
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -88,7 +94,7 @@ class _Pair:
             while data := self._server.recv(65_536):
                 lost = self._proxy.deaf if self._subscribed else self._proxy.lose_replies
                 if not lost:
-                    self._client.sendall(data)
+                    self._client.sendall(self._filter(data) if self._subscribed else data)
         self._end()
 
     def _end(self) -> None:
