@@ -1,6 +1,6 @@
 """What can be done to workers, to Redis and to the wires between, and the order in which a seed does it.
 
-Each fault is a method that returns when it is over. What was lost by it the oracle must be told: `losses`.
+Each fault is a method that returns when it is over.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Protocol
-
-import redis
 
 from support.lossy_bus import LossyBus
 from support.redis_servers import RedisServer
@@ -46,14 +45,27 @@ class Workers(Protocol):
         """Of those that live now."""
 
 
+@dataclass
+class Notes:
+    """What was done, and from when to when something acknowledged may have been lost by it."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    losses: list[tuple[float, float]] = field(default_factory=list)
+
+    @contextmanager
+    def loss(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.losses.append((began, time.monotonic()))
+
+
 class Faults:
     """Args: share: how many of the notifications are lost all the time, on every wire."""
 
     def __init__(
         self, server: RedisServer, wires: Sequence[LossyBus], workers: Workers, seed: int, share: float
     ) -> None:
-        self.counts: Counter[str] = Counter()
-        self.losses: list[tuple[float, float]] = []
+        self.notes = Notes()
         self._server = server
         self._wires = wires
         self._workers = workers
@@ -72,9 +84,10 @@ class Faults:
                 if until.wait(self._random.uniform(*pauses)):
                     break
                 self._deeds[name]()
-                self.counts[name] += 1
+                self.notes.counts[name] += 1
+        until.wait()
         for wire in self._wires:
-            self.counts["notifications lost"] += wire.lost
+            self.notes.counts["notifications lost"] += wire.lost
             wire.share = 0.0
 
     def _sleep(self, least: float, most: float) -> None:
@@ -104,13 +117,13 @@ class Faults:
         self._server.start()
 
     def restart_redis_without_its_data(self) -> None:
-        with self._loss():
+        with self.notes.loss():
             self._server.kill()
             self._sleep(0.0, 1.0)
             self._server.restart(forget=True)
 
     def flush_redis(self) -> None:
-        with self._loss(), self._server.client() as client:
+        with self.notes.loss(), self._server.client() as client:
             client.flushall()
 
     def stop_redis(self) -> None:
@@ -164,25 +177,3 @@ class Faults:
         wire.share = 0.5
         self._sleep(0.5, 3.0)
         wire.share = self._share
-
-    def _loss(self) -> _Loss:
-        return _Loss(self.losses)
-
-
-class _Loss:
-    def __init__(self, losses: list[tuple[float, float]]) -> None:
-        self._losses = losses
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._losses.append((self._began, time.monotonic()))
-
-
-def answering(server: RedisServer) -> bool:
-    try:
-        with server.client() as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False

@@ -34,8 +34,6 @@ from rtbridge.protocol.positions import Position  # noqa: E402
 plan: dict[str, Any] = json.loads(os.environ["CHAOS"])
 mine: dict[str, Any] = json.loads(sys.argv[1])
 did: Counter[str] = Counter()
-RESTLESS = (3.0, 15.0)
-"""Seconds between a client's changes."""
 
 
 class Follower:
@@ -112,10 +110,12 @@ class Follower:
 
     def _move(self) -> None:
         while True:
-            gevent.sleep(self._random.uniform(*RESTLESS))
+            gevent.sleep(self._random.uniform(*plan["restless"]))
             if self._calm:
                 return
-            move = self._random.choice([self._change_transport, self._change_transport, self._leave, self._renew])
+            move = self._random.choice(
+                [self._change_transport, self._change_transport, self._leave, self._renew]
+            )
             did[move.__name__.strip("_").replace("_", " ")] += 1
             move()
 
@@ -141,7 +141,7 @@ class Follower:
 
 
 def main() -> None:
-    with (Path(mine["folder"]) / f"follower-{mine['name']}.log").open("w", buffering=1 << 16) as log:
+    with (Path(plan["folder"]) / f"follower-{mine['name']}.log").open("w", buffering=1 << 16) as log:
         followers = {
             name: Follower(name, transport, channels, log) for name, transport, channels in mine["clients"]
         }

@@ -47,13 +47,13 @@ def _deliver_all() -> None:
     """The client takes all that comes, whether it has it or not."""
     from rtbridge.client import core
     from rtbridge.protocol.merge import Cursor, Merged
-    from rtbridge.protocol.messages import Publications
 
     careful = core.merge
 
     def merge(cursor: Cursor, message: Any) -> Merged:
-        if isinstance(message, Publications) and message.publications and cursor.position is not None:
-            return Merged(message.publications, Cursor(message.position, cursor.keep))
+        publications = getattr(message, "publications", ())
+        if publications and cursor.position is not None and cursor.position.epoch == message.position.epoch:
+            return Merged(publications, Cursor(message.position, cursor.keep))
         return careful(cursor, message)
 
     core.merge = merge

@@ -153,7 +153,7 @@ class _Follower:
         self._losses = losses
         self._began = start.when
         self._cursor = start.position
-        self._last_gap = 0.0
+        self._gaps = _Gaps()
         self._got: dict[str, Position] = {}
         if start.kind != "start":
             verdict.blame("lost", f"{self._who} began with {start}")
@@ -166,29 +166,31 @@ class _Follower:
 
     def _gap(self, seen: Seen) -> None:
         epoch, offset = seen.position
-        self._last_gap = seen.when
+        self._gaps.add(self._cursor, seen)
         if epoch != self._cursor[0]:
             self._verdict.figures["gaps to another epoch"] += 1
         else:
             self._verdict.figures["gaps within an epoch"] += 1
             if offset - self._cursor[1] <= self._size:
                 self._verdict.blame(
-                    "needless", f"{self._who} stood at {self._cursor}, was given {seen}; {self._size} are kept"
+                    "needless",
+                    f"{self._who} stood at {self._cursor}, was given {seen}; {self._size} are kept",
                 )
         self._cursor = seen.position
 
     def _item(self, seen: Seen, attempt: Attempt | None) -> None:
         self._verdict.figures["deliveries"] += 1
         epoch, offset = seen.position
-        before = self._got.setdefault(seen.payload, seen.position)
-        if before != seen.position:
+        before = self._got.get(seen.payload)
+        self._got[seen.payload] = seen.position
+        if before is not None and before != seen.position:
             self._repeated(seen, before, attempt)
         elif epoch == self._cursor[0] and offset <= self._cursor[1]:
-            kind = "twice" if self._got.get(seen.payload) == seen.position else "disorder"
+            kind = "disorder" if before is None else "twice"
             self._verdict.blame(kind, f"{self._who} stood at {self._cursor}, was given {seen}")
         if epoch != self._cursor[0]:
             self._verdict.blame(
-                "lost", f"{self._who} stood at {self._cursor}, was given {seen} without a gap"
+                "lost", f"{self._who} stood at {self._cursor}, was given {seen}: another log, no gap"
             )
         elif offset > self._cursor[1] + 1:
             self._verdict.blame(
@@ -211,10 +213,40 @@ class _Follower:
         if self._cursor != final:
             self._verdict.blame("behind", f"{self._who} stands at {self._cursor}, the channel at {final}")
         for attempt in acknowledged:
-            # Where there was a gap afterwards, it may lie inside; that it does, the steps above have shown.
+            assert attempt.position is not None
             missed = attempt.payload not in self._got and attempt.began > self._began
-            if missed and self._last_gap < attempt.began:
-                self._verdict.blame("lost", f"{self._who} never got {attempt}, and no gap came after it")
+            if missed and not self._gaps.cover(attempt.position, attempt.began):
+                self._verdict.blame("lost", f"{self._who} never got {attempt}, which lies in no gap")
+
+
+class _Gaps:
+    """What was reported to one client as lost."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, int] = {}  # epoch: from where on all of it is lost, as we went to another
+        self._entered: dict[str, int] = {}  # epoch: up to where, as we came from another
+        self._within: dict[str, list[tuple[int, int]]] = {}
+        self._last = 0.0
+
+    def add(self, here: Position, seen: Seen) -> None:
+        there = seen.position
+        self._last = seen.when
+        if here[0] == there[0]:
+            self._within.setdefault(here[0], []).append((here[1], there[1]))
+        else:
+            self._left[here[0]] = min(here[1], self._left.get(here[0], here[1]))
+            self._entered[there[0]] = max(there[1], self._entered.get(there[0], 0))
+
+    def cover(self, position: Position, began: float) -> bool:
+        """Whether it lies in one. Of an epoch in which the client never was, the time tells."""
+        epoch, offset = position
+        if epoch not in self._left and epoch not in self._entered and epoch not in self._within:
+            return self._last >= began
+        return (
+            (epoch in self._left and offset > self._left[epoch])
+            or offset <= self._entered.get(epoch, 0)
+            or any(begin < offset <= end for begin, end in self._within.get(epoch, ()))
+        )
 
 
 # The notes that processes leave.

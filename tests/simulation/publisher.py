@@ -86,10 +86,8 @@ def main() -> None:
     threads = []
     for number in range(mine["threads"]):
         name = f"{mine['name']}.{number}"
-        log = Path(mine["folder"]) / f"publisher-{name}.log"
-        publisher = Publisher(
-            name, mine["count"] // mine["threads"], mine["rate"] / mine["threads"], log
-        )
+        log = Path(plan["folder"]) / f"publisher-{name}.log"
+        publisher = Publisher(name, mine["count"] // mine["threads"], mine["rate"] / mine["threads"], log)
         threads.append(threading.Thread(target=publisher.run))
     for thread in threads:
         thread.start()

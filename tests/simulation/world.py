@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from support.redis_servers import PlainRedis
 from support.round_robin import RoundRobin
 from support.servers import Server, started
 
+from rtbridge import Limits
 from rtbridge.bus.redis import RedisBus
 from rtbridge.client.ladder import RUNGS
 from rtbridge.protocol.publications import Page
@@ -33,6 +34,7 @@ from . import faults, oracle
 HERE = Path(__file__).resolve().parent
 WORKERS = 4
 SERVE = ("-m", "rtbridge", "serve", "chaos_site:application", "--workers", "1", "--bind", "127.0.0.1:{port}")
+COUNTED = ("deliveries", "gaps", "polls", "fanout_repairs", "fanout_gaps")
 START = 60.0
 LATE = 120.0
 """Seconds that publishers may take beyond the plan."""
@@ -47,6 +49,7 @@ class Plan:
         kept: families of channels, and how many publications each keeps.
         clients: per transport; every channel is followed by `followers` of them.
         faults: kinds, one every `pauses` seconds.
+        restless: seconds between a client's changes of its own will.
         share: of the notifications, how many are lost all the time.
         patience: seconds that all have at last to reach the ends of the channels.
         mutant: see `mutants`.
@@ -62,6 +65,7 @@ class Plan:
     transports: tuple[str, ...] = tuple(RUNGS)
     faults: tuple[str, ...] = faults.ALL
     pauses: tuple[float, float] = (1.0, 4.0)
+    restless: tuple[float, float] = (3.0, 15.0)
     share: float = 0.01
     patience: float = 60.0
     options: str = ""
@@ -77,14 +81,17 @@ class Outcome:
 
     verdict: oracle.Verdict
     faults: Counter[str]
-    did: Counter[str] = field(default_factory=Counter)
-    counters: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
+    did: Counter[str]
+    counters: Counter[str]
+    seconds: float
+    settling: float
+    """Seconds of these until all stood at the ends, when load and faults were over."""
 
     def report(self, plan: Plan) -> str:
         return "\n".join(
             [
-                f"seed {plan.seed}, mutant {plan.mutant}: {len(plan.channels)} channels, {self.seconds:.0f} s",
+                f"seed {plan.seed}, mutant {plan.mutant}: {len(plan.channels)} channels, {self.seconds:.0f} s, "
+                f"at the ends after {self.settling:.1f} s",
                 str(self.verdict),
                 "faults: " + _listed(self.faults),
                 "clients: " + _listed(self.did),
@@ -126,7 +133,7 @@ class Process:
         self._errors = folder / f"{script}-{self.name}.err"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, str(HERE / f"{script}.py"), json.dumps({**mine, "folder": str(folder)})],
+                [sys.executable, str(HERE / f"{script}.py"), json.dumps(mine)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -176,7 +183,11 @@ class House:
 
     def _environment(self, number: int) -> dict[str, str]:
         bus = self._buses[number % len(self._buses)]
-        return {**os.environ, "RTBRIDGE_URL": bus, "CHAOS": json.dumps(asdict(self.plan))}
+        return {
+            **os.environ,
+            "RTBRIDGE_URL": bus,
+            "CHAOS": json.dumps({**asdict(self.plan), "folder": str(self.folder)}),
+        }
 
     @contextmanager
     def _worker(self, number: int) -> Iterator[Server]:
@@ -203,7 +214,7 @@ class House:
                 clients.append((f"{transport}{index}", transport, mine))
             mine = {"name": transport, "url": url, "clients": clients}
             self.followers.append(self._start("follower", number, mine))
-        until(lambda: all(len(p) > 0 for p in self._wanting()) and not self._missing(), START, self.errors)
+        until(lambda: not self._missing(), START, self.errors)
 
     def _wanting(self) -> list[dict[str, dict[str, str]]]:
         return [follower.ask("positions")["positions"] for follower in self.followers]
@@ -261,35 +272,57 @@ class House:
             losses,
         )
 
+    def live(self, chaos: Callable[[threading.Event], None], url: str, notes: faults.Notes) -> Outcome:
+        """Load and faults, then quiet, then the verdict.
+
+        Args:
+            chaos: does the faults until the event is set, and has mended everything when it returns.
+            url: of the bus in the end.
+        """
+        began = time.monotonic()
+        self.follow()
+        self.publish()
+        over = threading.Event()
+        thread = threading.Thread(target=chaos, args=(over,))
+        thread.start()
+        try:
+            self.wait_for_publishers()
+        finally:
+            over.set()
+            thread.join(60)
+        assert not thread.is_alive()
+        bus = RedisBus(url, Limits(page_publications=100_000, page_bytes=1 << 30))
+        self._stack.callback(bus.close)
+        settling = time.monotonic()
+        did = self.settle(bus)
+        settled = time.monotonic()
+        verdict = self.judge(bus, notes.losses)
+        return Outcome(verdict, notes.counts, did, self._counters(), settled - began, settled - settling)
+
+    def _counters(self) -> Counter[str]:
+        """What the workers counted, also those that were killed."""
+        total: Counter[str] = Counter()
+        for file in self.folder.glob("counters-*.json"):
+            counted = json.loads(file.read_text())
+            total.update({name: int(counted.get(name, 0)) for name in COUNTED})
+        return total
+
     def errors(self) -> str:
         return "\n".join(process.errors() for process in (*self.followers, *self.publishers))
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
     """The whole simulation on one Redis, whose two wires each carry half of the processes."""
-    began = time.monotonic()
     with ExitStack() as stack:
         # Written with every turn and not fsynced: a killed process has lost nothing.
         server = stack.enter_context(PlainRedis("appendonly yes", "appendfsync no"))
         wires = [stack.enter_context(LossyBus(server.port, plan.seed + n)) for n in range(2)]
-        house = House(plan, folder, [f"redis://127.0.0.1:{wire.port}/0{plan.options}" for wire in wires], stack)
+        urls = [f"redis://127.0.0.1:{wire.port}/0{plan.options}" for wire in wires]
+        house = House(plan, folder, urls, stack)
         deeds = faults.Faults(server, wires, house.workers, plan.seed, plan.share)
-        house.follow()
-        house.publish()
-        over = threading.Event()
-        chaos = threading.Thread(target=deeds.go_on, args=(plan.faults, plan.pauses, over))
-        chaos.start()
-        try:
-            house.wait_for_publishers()
-        finally:
-            over.set()
-            chaos.join(60)
-        bus = RedisBus(server.url + plan.options)
-        stack.callback(bus.close)
-        did = house.settle(bus)
-        verdict = house.judge(bus, deeds.losses)
-        outcome = Outcome(verdict, deeds.counts, did, seconds=time.monotonic() - began)
-    return outcome
+        return house.live(
+            lambda over: deeds.go_on(plan.faults, plan.pauses, over), server.url + plan.options, deeds.notes
+        )
 
 
 def until(condition: Any, seconds: float, why: Any) -> None:

@@ -43,7 +43,11 @@ class LossyBus(TcpProxy):
         return passed
 
     def _is_lost(self, message: Any) -> bool:
-        if not isinstance(message, list) or message[0] not in (b"message", b"smessage") or b"probe:" in message[1]:
+        if (
+            not isinstance(message, list)
+            or message[0] not in (b"message", b"smessage")
+            or b"probe:" in message[1]
+        ):
             return False
         return self.loses(message[2]) or self._random.random() < self.share
 
