@@ -81,8 +81,8 @@ def judge(
         losses: when Redis lost data, from and to. An attempt that was repeated over such a time may have been carried
             out in the lost log and in the new one; between the two is a gap.
 
-    Violations: `lost` in silence, `twice`, `disorder`, `two names` for one position, `invented`, `behind` in the end, and
-    `needless` gaps within what the history keeps.
+    Violations: `lost` in silence, `twice`, `disorder`, `two names` for one position, `invented`, `behind` in the end,
+    and `needless` gaps within what the history keeps.
     """
     verdict = Verdict()
     names = _Names(verdict)

@@ -19,15 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from support.lossy_bus import LossyBus
-from support.redis_servers import PlainRedis
-from support.round_robin import RoundRobin
-from support.servers import Server, started
-
 from rtbridge import Limits
 from rtbridge.bus.redis import RedisBus
 from rtbridge.client.ladder import RUNGS
 from rtbridge.protocol.publications import Page
+from support.lossy_bus import LossyBus
+from support.redis_servers import PlainRedis
+from support.round_robin import RoundRobin
+from support.servers import Server, started
 
 from . import faults, oracle
 
