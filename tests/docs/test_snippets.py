@@ -6,6 +6,7 @@ is not known here fails: nothing on a page is silently untested.
 
 from __future__ import annotations
 
+import configparser
 import html.parser
 import json
 import os
@@ -229,6 +230,13 @@ def check_haproxy(fence: Fence, stage: Stage) -> None:
     assert done.returncode == 0, f"{fence.where}\n{done.stderr}"
 
 
+def check_ini(fence: Fence, stage: Stage) -> None:
+    """A systemd unit; options may be repeated there."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read_string(fence.text)
+    assert unit.sections(), f"{fence.where}: no section"
+
+
 def check_diff(fence: Fence, stage: Stage) -> None:
     if "file" not in fence.directives:
         raise BadPage(f"{fence.where}: a diff needs a file")
@@ -243,6 +251,7 @@ CHECKS: dict[str, Callable[[Fence, Stage], None]] = {
     "diff": check_diff,
     "haproxy": check_haproxy,
     "html": check_html,
+    "ini": check_ini,
     "js": check_js,
     "json": check_json,
     "nginx": check_nginx,
