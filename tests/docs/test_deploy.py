@@ -163,7 +163,7 @@ def test_the_site_says_who_it_is_and_the_endpoint_apart_needs_nothing_else(
             assert json.loads(ours.recv(10))["publications"] == [{"offset": 1, "data": "wow"}]
 
         with (
-            closing(socket(site, "session=stolen", token)) as stolen,
+            socket(site, "session=stolen", token) as stolen,
             pytest.raises(ConnectionClosed) as closed,
         ):
             stolen.recv(10)
