@@ -100,7 +100,7 @@ def serve_on(
             in a greenlet of this process; twice is as good as once.
 
     Raises:
-        ConfigError: gevent is not installed.
+        ConfigError: gevent is not installed, or the bridge cannot serve.
     """
     try:
         import gevent
@@ -110,13 +110,13 @@ def serve_on(
         raise ConfigError("the server needs gevent: pip install 'rtbridge[gevent]'") from error
     from rtbridge.server.site import Site
 
-    middleware = mount_of(app)
+    middleware, bridge = mount_of(app), find_bridge(app)
     # In a greenlet, because where nothing was patched only there one sees that gevent is what serves.
     loop: Loop = gevent.spawn(_loop_of, middleware).get()
-    limits = Limits() if middleware is None else middleware.bridge.limits
+    limits = Limits() if bridge is None else bridge.limits
     ours = gevent_socket(listener.family, listener.type, fileno=os.dup(listener.fileno()))
     site = Site(ours, app, loop)
-    mount = None if middleware is None else Mount(middleware, loop, site.get_environ())
+    mount = Mount(middleware, loop, site.get_environ()) if middleware is not None else None
     with loop.turn():
         reactor = Reactor(loop, limits, site.carry, mount)
     site.accept = reactor.add
@@ -128,7 +128,6 @@ def serve_on(
     site.close()
     site.ending = True
     gevent.sleep(0)  # who was accepted in this turn is the reactor's in the next
-    bridge = find_bridge(app)
     if bridge is not None:
         bridge.drain()
     with loop.turn():
@@ -139,9 +138,16 @@ def serve_on(
 
 
 def _loop_of(middleware: RealtimeMiddleware | None) -> Loop:
-    """The loop of the bridge, so that there is one; or one of our own."""
+    """The loop of the bridge, so that there is one; or one of our own.
+
+    Raises:
+        ConfigError: the bridge already serves from threads in this process.
+    """
     if middleware is None:
         from rtbridge.runtime.gevent_loop import GeventLoop
 
         return GeventLoop()
-    return middleware.bridge.services().loop
+    loop = middleware.bridge.services().loop
+    if loop.name != "gevent":
+        raise ConfigError("this bridge was used with threads before; serve it from a process of its own")
+    return loop
