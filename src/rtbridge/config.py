@@ -74,6 +74,8 @@ class Limits:
     """Seconds that requests in progress get to end when the server stops (`rtbridge serve`)."""
     drain_window: float = 5.0
     """Seconds over which the clients of a server that stops are told to come back."""
+    loop_lag: float = 0.25
+    """Seconds the loop may be late before the log says which code was in its way; 0 for never."""
     parked_share: float = 0.5
     """Share of a threaded server's threads that polls, streams and sockets may occupy."""
     parked_max: int = 1_000

@@ -40,7 +40,7 @@ from rtbridge.metrics import Metrics
 from rtbridge.origins import OriginRules
 from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.protocol.positions import Position
-from rtbridge.runtime import choose_loop, native_lock
+from rtbridge.runtime import choose_loop, native_lock, watched
 from rtbridge.session.access import Access
 from rtbridge.session.calls import CallRunner, RunningCall, current_call
 from rtbridge.session.hooks import SessionHooks
@@ -399,7 +399,7 @@ class Bridge(People, Sourcing):
         signal.signal(signal.SIGTERM, stopping)
 
     def _make_services(self) -> Services:
-        loop = choose_loop()
+        loop = watched(choose_loop(), self.metrics, self.limits.loop_lag)
         fanout = Fanout(self._bus, loop, self.limits, self.metrics)
         self._bus.listen(fanout)
         access = self._make_access()

@@ -40,6 +40,14 @@ class Flusher:
     def add(self, connection: Flushable) -> None:
         """Flush it at the end of this turn. Not twice: the connection remembers that it was added."""
         self._due.append(connection)
+        self._call()
+
+    def add_first(self, group: Flushable) -> None:
+        """Flush it before the single ones: those who catch up find the group where they are, and can join it."""
+        self._due.appendleft(group)
+        self._call()
+
+    def _call(self) -> None:
         if not self._called:
             self._called = True
             self._loop.call_soon(self._flush)

@@ -63,7 +63,7 @@ class LiveGroup:
         """(Fanout's callback.)"""
         if not self._due:
             self._due = True
-            self._groups.flusher.add(self)
+            self._groups.flusher.add_first(self)
 
     def flush(self) -> None:
         """Send the members what came since the last time."""
