@@ -23,6 +23,7 @@ from rtbridge.session.questions import Questions
 from rtbridge.session.revocation import Revocations
 from rtbridge.session.snapshots import Snapshots
 from rtbridge.session.subscription import Encoder
+from rtbridge.session.takeover import Takeovers
 
 if TYPE_CHECKING:
     from rtbridge.session.session import Session
@@ -57,6 +58,7 @@ class Services:
     snapshots: Snapshots = field(init=False)
     revocations: Revocations = field(init=False)
     presence: Presence = field(init=False)
+    takeovers: Takeovers = field(init=False)
     parked: set[Hurried] = field(default_factory=set)
     """Polls that wait, to be answered at once when the server stops."""
     newest: dict[tuple[str, str], Session] = field(default_factory=dict)
@@ -73,6 +75,8 @@ class Services:
         self.questions = Questions(self)
         self.revocations = self.access.revocations = Revocations(self)
         self.presence = Presence(self)
+        self.takeovers = Takeovers(self)
         self.access.members = Members(self.bus, self.limits)
         with self.loop.turn():
             self.revocations.start()
+            self.takeovers.start()

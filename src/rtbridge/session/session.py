@@ -41,13 +41,24 @@ class Session(Following):
         environ: the WSGI environ of the request it came with.
     """
 
-    __slots__ = ("_busy", "_environ", "_looping", "_queue", "_renewal", "identity", "instance", "state")
+    __slots__ = (
+        "_busy",
+        "_environ",
+        "_looping",
+        "_queue",
+        "_renewal",
+        "identity",
+        "instance",
+        "since",
+        "state",
+    )
 
     def __init__(self, services: Services, outlet: Outlet, environ: Mapping[str, Any]) -> None:
         super().__init__(services, outlet)
         self._environ: Mapping[str, Any] | bytes = environ
         self.identity: Identity | None = None
         self.instance = ""
+        self.since = 0.0
         self.state = State.OPENING
         self._queue: list[object] | None = None  # none is no list: most sessions are idle most of the time
         self._busy = False
@@ -284,7 +295,7 @@ class Session(Following):
         )
         if transport in ("websocket", "eventstream"):
             self._environ = packed(self.environ)
-            self._take_over((identity.client_id, command.instance))
+            services.takeovers.claim(self, resumed)
             # What the site says is the site's to renew: the client is sent for it while the token still holds.
             self._schedule_renewal(self._token_life() if identity.by_site else limits.token_ttl)
         else:
@@ -293,12 +304,6 @@ class Session(Following):
     def _token_life(self) -> float:
         assert self.identity is not None
         return max(0.0, round(self.identity.expires - self.services.access.wall(), 1))
-
-    def _take_over(self, key: tuple[str, str]) -> None:
-        older = self.services.newest.get(key)
-        self.services.newest[key] = self
-        if older is not None and older is not self:
-            older.disconnect(DisconnectCode.REPLACED, "a newer connection of this page took over")
 
     def _bye(self) -> None:
         identity, hooks = self.identity, self.services.hooks
