@@ -32,6 +32,7 @@ def test_clients_are_sent_away_when_the_server_stops(name: str, tmp_path: Path) 
         answers: list[dict[str, Any]] = []
         poll = Thread(target=_long_poll, args=(server.port, answers))
         poll.start()
+        stream = _stream(server.port)
         with connect(f"ws://127.0.0.1:{server.port}/rt/ws") as socket:
             socket.send(json.dumps({**HELLO, "instance": "instance-2"}))
             assert json.loads(socket.recv(timeout=10))["type"] == "hello"
@@ -44,11 +45,25 @@ def test_clients_are_sent_away_when_the_server_stops(name: str, tmp_path: Path) 
             with pytest.raises(ConnectionClosed) as closed:
                 socket.recv(timeout=10)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 4000
+        heard = stream.read().decode()
+        last = json.loads(heard.rpartition("data: ")[2])
+        assert (last["type"], last["code"]) == ("disconnect", 4000)
+        assert 0 <= last["retry_after"] <= 5
         poll.join(10)
         assert [message["type"] for message in answers[0]["messages"]] == ["hello"]
         server.process.wait(10)
         assert time.monotonic() - began < 10
         assert "Traceback" not in server.log()
+
+
+def _stream(port: int) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    body = {"commands": [{**HELLO, "instance": "instance-3"}, {"type": "subscribe", "id": 2, "channel": "news"}]}
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    connection.request("POST", "/rt/poll", json.dumps(body), headers)
+    response = connection.getresponse()
+    assert b"hello" in response.readline()
+    return response
 
 
 def _long_poll(port: int, answers: list[dict[str, Any]]) -> None:

@@ -81,12 +81,13 @@ class PollExchange:
 class StreamExchange:
     """A streamed response. The next piece is asked for when the one before has left."""
 
-    __slots__ = ("_connection", "_cors", "_desk", "_headers", "_stream")
+    __slots__ = ("_connection", "_cors", "_desk", "_drained", "_headers", "_stream")
 
     def __init__(self, desk: Desk, connection: Connection, cors: Headers) -> None:
         self._desk = desk
         self._connection = connection
         self._cors = cors
+        self._drained = False
         self._headers: Headers | None = None  # not yet sent
         self._stream: Stream | None = None
 
@@ -95,6 +96,7 @@ class StreamExchange:
         with contextlib.suppress(OSError):
             self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self._headers = [*streamed.headers, *self._cors]
+        self._drained = streamed.drained
         self._stream = streamed.start(self)
         self._connection.begin(self)
         if not streamed.awaited:
@@ -103,8 +105,8 @@ class StreamExchange:
             self._stream.ready()
 
     def hurry(self, connection: Connection) -> None:
-        """The server stops: end it; the client comes back from its position."""
-        self.left(connection)
+        if not self._drained:
+            self.left(connection)  # the client comes back from its position
 
     def left(self, connection: Connection) -> None:
         if self._stream is not None:

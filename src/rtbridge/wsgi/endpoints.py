@@ -188,7 +188,7 @@ class Endpoints:
             stream.start(commands)
             return stream
 
-        return Streamed(start, STREAM_HEADERS, place)
+        return Streamed(start, STREAM_HEADERS, place, drained=True)
 
     # -- GET /rt/ws ---------------------------------------------------------------------------------------
 

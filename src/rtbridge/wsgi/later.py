@@ -84,12 +84,14 @@ class Streamed:
         headers: of the response.
         place: where it parks.
         awaited: the first piece decides whether this becomes a stream at all, or an error.
+        drained: a session is behind it, which the bridge sends away when the server stops.
     """
 
     start: Callable[[Carrier], Stream]
     headers: Headers
     place: Place
     awaited: bool = False
+    drained: bool = False
 
 
 @dataclass(slots=True)
