@@ -124,15 +124,22 @@ def _uvicorn(app: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", app, "--port", "PORT", *fast, *quiet]
 
 
+@contextmanager
+def redis_server() -> Iterator[Server]:
+    """A Redis of our own, without persistence."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="rtbridge-bench-") as folder:
+        quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
+        command = [program("redis-server"), "--port", str(port), *quiet]
+        with Server(command, port=port, cwd=Path(folder)) as server:
+            yield server
+
+
 def _channels(port: int, stack: ExitStack) -> list[Server]:
     _need("channels", "channels_redis", "uvicorn", "uvloop", "httptools")
-    redis_port = free_port()
-    quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    redis = Server([program("redis-server"), "--port", str(redis_port), *quiet], port=redis_port, cwd=folder)
-    stack.enter_context(redis)
+    redis = stack.enter_context(redis_server())
     words = [word.replace("PORT", str(port)) for word in _uvicorn("channels_app:app")]
-    uvicorn = Server(words, port=port, cwd=HERE, env={"REDIS_PORT": str(redis_port)})
+    uvicorn = Server(words, port=port, cwd=HERE, env={"REDIS_PORT": str(redis.port)})
     return [stack.enter_context(uvicorn), redis]
 
 

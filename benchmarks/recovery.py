@@ -13,29 +13,38 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from .harness import BenchmarkError, Goal, Table, save, spread
 from .loading import load
 from .options import begin, choose, within
-from .peers import OURS, serving
+from .peers import OURS, redis_server, serving
 from .servers import counting
 
 CLIENTS = 10_000
 BOUND = 5.0
 STORM = 25.0
 """Seconds that one storm takes, connecting everybody before included."""
-CUTS = {"the network": "load", "the server": "/drain"}
+CUTS = {
+    "the network": ("load", False),
+    "the server": ("/drain", False),
+    "the network, bus on Redis": ("load", True),
+}
+"""Who cuts them, as load.c wants it said, and whether the bus is a Redis; a quick run measures the first only."""
 
 
-def recover(clients: int, cut: str) -> dict[str, Any]:
+def recover(clients: int, cut: str, on_redis: bool = False) -> dict[str, Any]:
     """One storm. What the load saw, the server's CPU seconds, and the counts meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="rtbridge-bench-") as folder:
-        path = Path(folder) / "counters"
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtbridge-bench-"))) / "counters"
+        env = {"BENCH_COUNTERS": str(path), "RTBRIDGE_URL": "memory://"}
+        if on_redis:
+            env["RTBRIDGE_URL"] = f"redis://127.0.0.1:{stack.enter_context(redis_server()).port}/0"
         counting.create(path)
         counts: list[dict[str, int]] = []
-        with serving("recover_app:app", {"BENCH_COUNTERS": str(path)}).running() as running:
+        with serving("recover_app:app", env).running() as running:
             options = {**OURS, "pub": "http", "pub_path": "/feed", "cut": cut, "limit": 90}
             result = load(
                 running.cpu,
@@ -97,14 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     found: dict[str, dict[str, Any]] = {}
     skipped = {}
-    for name, cut in CUTS.items():
+    for name, (cut, on_redis) in CUTS.items():
         if profile == "quick" and found:
             break
         print(f"   {clients:,} clients, cut by {name}", flush=True)
         try:
             if within(STORM) < STORM:
                 raise BenchmarkError("no time left")
-            found[name] = recover(clients, cut)
+            found[name] = recover(clients, cut, on_redis)
         except BenchmarkError as error:
             skipped[name] = str(error)
             print(f"   FAILED: {error}", flush=True)

@@ -16,21 +16,18 @@ import math
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from .harness import BenchmarkError, Goal, Server, Table, free_port, save, spread
 from .harness.process import LOAD_CORE, child_of
 from .loading import load
 from .options import begin, choose, within
-from .peers import HERE, OURS, RTBRIDGE, SOCKET_IO, program
+from .peers import HERE, OURS, RTBRIDGE, SOCKET_IO, program, redis_server
 
 SUBSCRIBERS = 10
 LATE = 1000.0
@@ -66,18 +63,6 @@ def ways() -> list[Way]:
     return found
 
 
-@contextmanager
-def redis() -> Iterator[Server]:
-    """A Redis of our own, without persistence."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="rtbridge-bench-") as folder:
-        quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
-        with Server(
-            [program("redis-server"), "--port", str(port), *quiet], port=port, cwd=Path(folder)
-        ) as server:
-            yield server
-
-
 def publish(
     command: tuple[str, ...], port: int, rate: float, count: int, limit: float = 60
 ) -> dict[str, Any]:
@@ -102,7 +87,7 @@ def publishing(count: int) -> dict[str, dict[str, Any]]:
     """As fast as 64 greenlets can: rate, latency of a call, CPU of the publisher and of Redis."""
     found = {}
     for how in ("plain", "bus", "rtbridge"):
-        with redis() as server:
+        with redis_server() as server:
             before = server.cpu()
             seen = publish((sys.executable, "redis_publisher.py", how), server.port, 0, count)
             found[how] = {**seen, "redis_cpu": server.cpu() - before}
@@ -176,7 +161,7 @@ def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
         try:
             if not within(budget):
                 raise BenchmarkError("no time left")
-            with redis() as store:
+            with redis_server() as store:
                 port = free_port()
                 command = [word.replace("PORT", str(port)) for word in way.serves]
                 with Server(command, port=port, cwd=HERE, env={"REDIS_PORT": str(store.port)}) as running:
@@ -197,7 +182,7 @@ def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def notifications(processes: int = 50, count: int = 20_000) -> float:
     """Notifications per second of Redis CPU, to so many processes that follow a channel."""
-    with redis() as server:
+    with redis_server() as server:
         listeners = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(processes)]
         for listener in listeners:
             listener.sendall(b"SUBSCRIBE news\r\n")
