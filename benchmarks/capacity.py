@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rtbridge import Limits
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -23,6 +25,8 @@ class Costs:
     """Publications per second that one Redis takes."""
     notifications: float | None = None
     """Notifications per second that one Redis hands to worker processes."""
+    checks: float | None = None
+    """Positions per second that one Redis tells to processes that look whether they missed something."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Use:
     """KiB of memory that the connections of one process may take."""
     files: int = 50_000
     """Open sockets of one process."""
+    check_every: float = Limits().sweep_interval
+    """Seconds between two checks of a channel's position by each process that has subscribers of it."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,13 @@ def needed(clients: int, costs: Costs, use: Use = Use()) -> Need:
     shards = None
     if costs.publishes:
         # Every process that has a subscriber of the channel is told: at most all processes, at most the audience.
-        told = publications * min(use.audience, workers)
-        shares = [publications / (use.used * costs.publishes)]
+        processes = min(use.audience, workers)
+        busy = publications / costs.publishes
         if costs.notifications:
-            shares.append(told / (use.used * costs.notifications))
-        shards = max(1, math.ceil(max(shares)))
+            busy += publications * processes / costs.notifications
+        if costs.checks:
+            busy += clients / use.audience * processes / use.check_every / costs.checks
+        shards = max(1, math.ceil(busy / use.used))
     return Need(clients, publications, workers, because, shards)
 
 
@@ -82,6 +90,9 @@ workers = the largest of    clients * deliveries per client and second / (share 
                             clients * KiB each / memory of a worker
                             clients / open files of a worker
 publications = clients * deliveries per client and second / audience of a channel
-shards  = the largest of    publications / (share used * publications per second of one Redis)
-                            publications * min(audience, workers) / (share used * its notifications per second)
+processes = min(audience, workers)                                          (that follow a channel)
+shards  = the sum of        publications / publications per second of one Redis
+                            publications * processes / its notifications per second
+                            clients / audience * processes / seconds between checks / its position checks per second
+          divided by the share used
 """

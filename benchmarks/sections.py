@@ -10,7 +10,7 @@ from typing import Any
 from .capacity import FORMULA, Costs, Use, needed
 from .harness import Goal, Sample, Table, spread
 from .peers import RTBRIDGE
-from .rungs import OWN, PHOTOS, RUNGS, SOCKET
+from .rungs import OWN, PHOTOS, RUNGS, SHARED, SOCKET
 
 Results = dict[str, dict[str, Any]]
 MISSING = "*Not measured yet: `make bench`.*"
@@ -169,13 +169,14 @@ def rule(found: Results) -> str:
         "Calculated from what one more poll or delivery costs: what a poll costs does not depend on how often there is "
         "news, what a push costs depends on nothing else. Heartbeats of idle connections are left out."
     )
-    own, socket = best.get(OWN), best.get(SOCKET)
+    own, shared, socket = (best.get(name) for name in (OWN, SHARED, SOCKET))
     said = ""
-    if own and socket:
-        even = own.ms / (INTERVAL * socket.ms)
+    if own and shared and socket:
+        even = [spread(poll.ms / (INTERVAL * socket.ms)) for poll in (own, shared)]
         said = (
             f"\n\nPolling the view every {INTERVAL} s costs as much as a WebSocket that brings news "
-            f"**{spread(even)} times a second**: below that rate the socket is the cheaper one, and always the sooner."
+            f"**{even[0]} times a second**, a shared poll as much as one that brings it **{even[1]} times a second**: "
+            "below that rate the socket is the cheaper one, and always the sooner."
         )
     return markdown(table) + said
 
@@ -202,7 +203,9 @@ def costs(found: Results) -> Costs | None:
     except (KeyError, StopIteration, IndexError):
         return None
     redis = found.get("redis", {}).get("costs", {})
-    return Costs(deliveries, recoveries, kib, redis.get("publishes"), redis.get("notifications"))
+    return Costs(
+        deliveries, recoveries, kib, *(redis.get(name) for name in ("publishes", "notifications", "checks"))
+    )
 
 
 def capacity(found: Results) -> str:
@@ -217,6 +220,7 @@ def capacity(found: Results) -> str:
         f"| KiB for an idle WebSocket | {spread(measured.kib)} |",
         f"| publications per second of one Redis | {spread(measured.publishes)} |",
         f"| notifications per second of one Redis | {spread(measured.notifications)} |",
+        f"| position checks per second of one Redis | {spread(measured.checks)} |",
         "",
         "| assumed | |",
         "|---|---:|",
@@ -226,6 +230,7 @@ def capacity(found: Results) -> str:
         f"| share of a core or a Redis that is used | {use.used:.0%} |",
         f"| memory for the connections of a worker | {use.memory / 1024 / 1024:g} GiB |",
         f"| open files of a worker | {use.files:,} |",
+        f"| a channel's position is checked by each process every | {use.check_every:g} s |",
         "",
         *("    " + line for line in FORMULA.rstrip().splitlines()),
         "",

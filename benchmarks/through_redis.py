@@ -180,6 +180,14 @@ def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def checks(calls: int = 2_000, channels: int = 100) -> float:
+    """Positions per second of Redis CPU that processes ask for, many channels in one call."""
+    with redis_server() as server:
+        before = server.cpu()
+        publish((sys.executable, "redis_publisher.py", f"positions-{channels}"), server.port, 0, calls)
+        return calls * channels / max(server.cpu() - before, 0.01)
+
+
 def notifications(processes: int = 50, count: int = 20_000) -> float:
     """Notifications per second of Redis CPU, to so many processes that follow a channel."""
     with redis_server() as server:
@@ -279,10 +287,8 @@ def main(arguments: list[str] | None = None) -> int:
     costs: dict[str, float] = {}
     try:
         calls = publishing({"quick": 20_000, "standard": 50_000, "full": 200_000}[profile])
-        costs = {
-            "publishes": calls["bus"]["count"] / calls["bus"]["redis_cpu"],
-            "notifications": notifications(),
-        }
+        costs["publishes"] = calls["bus"]["count"] / calls["bus"]["redis_cpu"]
+        costs["notifications"], costs["checks"] = notifications(), checks()
     except (BenchmarkError, OSError, subprocess.SubprocessError) as error:
         print(f"   SKIPPED publishing: {error}", flush=True)
         skipped["publishing"] = str(error)

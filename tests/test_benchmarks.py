@@ -33,7 +33,7 @@ from benchmarks.harness.report import environment, spread  # noqa: E402
 from benchmarks.loading import LOAD, load  # noqa: E402
 from benchmarks.options import within  # noqa: E402
 from benchmarks.peers import GOAL_PEERS, PEERS, POLLED, RTBRIDGE  # noqa: E402
-from benchmarks.rungs import OWN, PHOTOS, RUNGS, SOCKET  # noqa: E402
+from benchmarks.rungs import OWN, PHOTOS, RUNGS, SHARED, SOCKET  # noqa: E402
 from benchmarks.servers import counting  # noqa: E402
 from benchmarks.through_redis import sustained  # noqa: E402
 from benchmarks.verdicts import goals  # noqa: E402
@@ -182,6 +182,7 @@ def test_the_rule_of_thumb_is_calculated_from_rows_where_the_server_kept_up() ->
     """Each poll takes 2 ms beside a tenth of the core; each delivery 0.5 ms, and nothing besides."""
     rows = [row(OWN, n, requests=n / 2, cpu_share=0.1 + n / 1000) for n in (10, 100, 300)]
     rows.append(row(OWN, 900, requests=20, cpu_share=0.9, saturated=True))
+    rows.append(row(SHARED, 300, requests=150, cpu_share=0.03))
     rows.append(row(SOCKET, 300, cpu_ms=0.5, cpu_share=0.15))
     units = sections.units(rows)
     assert units[OWN].ms == pytest.approx(2) and units[OWN].fixed == pytest.approx(0.1)
@@ -191,7 +192,10 @@ def test_the_rule_of_thumb_is_calculated_from_rows_where_the_server_kept_up() ->
     assert units[SOCKET].carries(rate=5, interval=5) == pytest.approx(
         200
     )  # 1,000 deliveries/s, five for each
-    assert "**0.8 times a second**" in sections.rule({"comparison": {"rows": rows}})
+    assert (
+        "**0.8 times a second**, a shared poll as much as one that brings it **0.08 times"
+        in sections.rule({"comparison": {"rows": rows}})
+    )
 
 
 def test_capacity_is_what_the_scarcest_thing_allows() -> None:
@@ -200,7 +204,13 @@ def test_capacity_is_what_the_scarcest_thing_allows() -> None:
     assert (few.workers, few.because, few.shards) == (1, "open files", 1)
     chatty = needed(1_000_000, costs, Use(per_client=10))
     assert (chatty.workers, chatty.because) == (200, "deliveries")  # 10 M/s over 50 k/s of half a core
-    assert chatty.shards == 40  # 100,000 publications/s, each to 100 processes, over 250 k/s of half a Redis
+    assert (
+        chatty.shards == 47
+    )  # 100,000 publications/s cost 3.3 of a Redis, telling 100 processes each 20; half is used
+    checked = Costs(100_000, 2_000, 1.0, 30_000, 500_000, checks=1_000_000)
+    assert (
+        needed(1_000_000, checked, Use(per_client=10)).shards == 48
+    )  # and 10,000 channels, by 100 processes, every 3 s
     assert needed(10_000_000, costs, Use(files=10**9)).because == "coming back"
     assert needed(10_000, Costs(1e5, 2e3, 1.0)).shards is None
 

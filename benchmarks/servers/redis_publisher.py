@@ -1,9 +1,9 @@
 """A process beside the servers that publishes through Redis: `redis_publisher.py HOW REDIS_PORT RATE COUNT`.
 
 HOW is `rtbridge` (a channel's publish), `bus` (only its bus), `plain` (redis-py, one EVALSHA for each, the same work
-in Redis), or `socketio` (python-socketio's write-only RedisManager). 64 greenlets. RATE publications a second, evenly;
-0: each greenlet as fast as it can. A text says when it left: ~NUMBER@MICROSECONDS of the monotonic clock. Prints one
-line of JSON.
+in Redis), `socketio` (python-socketio's write-only RedisManager), or `positions-N` (asks for N positions instead). 64
+greenlets. RATE publications a second, evenly; 0: each greenlet as fast as it can. A text says when it left:
+~NUMBER@MICROSECONDS of the monotonic clock. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -54,6 +54,13 @@ def plain(url: str) -> Publish:
     return lambda text: script(keys=["log", "history", "news"], args=[text])
 
 
+def positions(url: str, channels: int) -> Publish:
+    from redis_app import make
+
+    rt, names = make(url)[0], [f"feed/{number}" for number in range(channels)]
+    return lambda text: rt._bus.positions(names)
+
+
 def socketio(url: str) -> Publish:
     from socketio import RedisManager
 
@@ -62,9 +69,11 @@ def socketio(url: str) -> Publish:
 
 
 def main(how: str, port: str, rate: float, count: int) -> None:
-    publish = {"rtbridge": rtbridge, "bus": bus, "plain": plain, "socketio": socketio}[how](
-        f"redis://127.0.0.1:{port}/0"
-    )
+    url = f"redis://127.0.0.1:{port}/0"
+    if how.startswith("positions-"):
+        publish = positions(url, int(how.removeprefix("positions-")))
+    else:
+        publish = {"rtbridge": rtbridge, "bus": bus, "plain": plain, "socketio": socketio}[how](url)
     taken: list[float] = []
     failed: list[str] = []
     next_number = iter(range(1, count + 1))
