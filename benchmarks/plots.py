@@ -136,12 +136,13 @@ def core(data: dict[str, Any]) -> Figure | None:
 
 
 def latency(data: dict[str, Any]) -> Figure | None:
-    """From the median to the 99th percentile of each rung, at the most clients that were measured for all rates."""
+    """From the median to the 99th percentile of each rung, at the most clients with whom every rung kept up."""
     rows = [row for row in _of_photos(data) if row["rate"] == 1 and row["p50"]]
     if not rows:
         return None
+    full = {row["clients"] for row in _of_photos(data) if row["saturated"]}
     counts = {row["clients"] for row in rows}
-    clients = 500 if 500 in counts else max(counts)
+    clients = max(counts - full or counts)
     names = [rung.name for rung in RUNGS][::-1]
     figure, ax = axes(
         f"Photo site, {clients} clients: how late the news is",
