@@ -5,7 +5,7 @@
 For each rung, number of clients and update rate: latency from publishing (the POST that stores the thing begins) to
 arrival at each client, requests, bytes both ways per delivered publication, server CPU, database queries, memory. One
 server process on one core; where its share nears 100 % the rung is out of its depth, and the row says so. Results go to
-build/bench/comparison.json; `benchmarks.report` makes the plots.
+build/bench/comparison.json, tables and plots to build/bench/report.html.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from .harness import BenchmarkError, Table, save, spread
 from .loading import load
 from .options import begin, parser_for, within
+from .report import results, write_page
 from .rungs import PHOTOS, PLAIN, RUNGS, WORKLOADS, Rung, Workload, running
 
 SATURATED = 0.93
@@ -192,6 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
             "skipped": skipped,
         },
     )
+    print(f"plots: {write_page(results())}")
     return 0
 
 

@@ -70,9 +70,11 @@ def rounded(value: Any) -> Any:
 
 
 def plot(name: str, found: Results, form: str) -> bytes | None:
-    """A plot as SVG or PNG; None where its data was not measured."""
-    from matplotlib import pyplot
-
+    """A plot as SVG or PNG; None where its data was not measured, or matplotlib is not there."""
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        return None
     source, draw = PLOTS[name]
     figure = draw(found[source]) if source in found else None
     if figure is None:
@@ -139,6 +141,13 @@ def _table(title: str, columns: Any, rows: list[list[Any]], note: str) -> str:
     return f"<h3>{html.escape(title)}</h3><table><tr>{head}</tr>{body}</table>{said}"
 
 
+def write_page(found: Results) -> Path:
+    """build/bench/report.html, of all that was measured so far; its path."""
+    path = OUTPUT / "report.html"
+    path.write_text(page(found))
+    return path.relative_to(ROOT)
+
+
 def write_docs(found: Results) -> None:
     """The marked parts of the pages, their pictures, and what both were made of."""
     kept = rounded(found)
@@ -165,9 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
     if table is not None:
         print(table.text())
     (OUTPUT / "goals.json").write_text(json.dumps(goals, indent=1) + "\n")
-    (OUTPUT / "report.html").write_text(page(found))
+    written = write_page(found)
     reached = sum(goal["verdict"] == "reached" for goal in goals)
-    print(f"\n{reached} of {len(goals)} goals reached; {(OUTPUT / 'report.html').relative_to(ROOT)}")
+    print(f"\n{reached} of {len(goals)} goals reached; {written}")
     if options.write_docs:
         write_docs(found)
     return 0
