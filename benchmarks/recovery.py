@@ -59,15 +59,18 @@ def recover(clients: int, cut: str, on_redis: bool = False) -> dict[str, Any]:
             return {**result.seen, "cpu": result.cpu, "pss_kib": running.pss(), "asked": asked}
 
 
-def goals(found: dict[str, dict[str, Any]], clients: int) -> list[Goal]:
+def goals(found: dict[str, dict[str, Any]], planned: list[str], clients: int) -> list[Goal]:
+    """For each storm that was planned; one that failed has measured nothing."""
     made = []
-    for name, seen in found.items():
-        label = f"{clients:,} clients recover, cut by {name}"
-        made.append(Goal(f"{label}: seconds", BOUND, seen["wall"], True, " s"))
-        made.append(Goal(f"{label}: share that got everything", 1, seen["recovered"] / clients))
-        made.append(Goal(f"{label}: reads of the bus (one channel)", 1, seen["asked"]["bus_reads"], True))
-        made.append(Goal(f"{label}: database queries", 0, seen["asked"]["queries"], True))
-    return made or [Goal(f"{clients:,} clients recover", BOUND, None, True, " s")]
+    for name in planned:
+        label, seen = f"{clients:,} clients recover, cut by {name}", found.get(name)
+        whole = seen["recovered"] / clients if seen else None
+        asked: dict[str, float] = seen["asked"] if seen else {}
+        made.append(Goal(f"{label}: seconds", BOUND, seen and seen["wall"], True, " s"))
+        made.append(Goal(f"{label}: share that got everything", 1, whole))
+        made.append(Goal(f"{label}: reads of the bus (one channel)", 1, asked.get("bus_reads"), True))
+        made.append(Goal(f"{label}: database queries", 0, asked.get("queries"), True))
+    return made
 
 
 def table(found: dict[str, dict[str, Any]], clients: int, missed: int = 20) -> Table:
@@ -106,9 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     found: dict[str, dict[str, Any]] = {}
     skipped = {}
-    for name, (cut, on_redis) in CUTS.items():
-        if profile == "quick" and found:
-            break
+    planned = list(CUTS)[:1] if profile == "quick" else list(CUTS)
+    for name in planned:
+        cut, on_redis = CUTS[name]
         print(f"   {clients:,} clients, cut by {name}", flush=True)
         try:
             if within(STORM) < STORM:
@@ -117,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         except BenchmarkError as error:
             skipped[name] = str(error)
             print(f"   FAILED: {error}", flush=True)
-    reached, shown = goals(found, clients), table(found, clients)
+    reached, shown = goals(found, planned, clients), table(found, clients)
     print(shown.text())
     print(Table.of_goals(reached).text())
     if clients < CLIENTS:

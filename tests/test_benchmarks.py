@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import comparison, micro, plots, report, sections  # noqa: E402
+from benchmarks import comparison, micro, plots, recovery, report, sections  # noqa: E402
 from benchmarks.capacity import Costs, Use, needed  # noqa: E402
 from benchmarks.figures import Figures  # noqa: E402
 from benchmarks.harness import (  # noqa: E402
@@ -287,6 +287,18 @@ def test_peers_have_the_settings_that_we_have() -> None:
 
 def test_a_round_without_peers_reaches_no_goal() -> None:
     assert {goal.verdict for goal in goals(Figures())} == {"not measured"}
+
+
+def test_a_storm_that_failed_has_reached_nothing() -> None:
+    seen = {"wall": 4.0, "recovered": 99, "asked": {"bus_reads": 1, "queries": 2}}
+    reached = recovery.goals({"the network": seen}, ["the network", "the server"], 100)
+    assert [goal.verdict for goal in reached] == [
+        "reached",
+        "MISSED",
+        "reached",
+        "MISSED",
+        *["not measured"] * 4,
+    ]
 
 
 def test_counts_are_seen_by_another_process(tmp_path: Path) -> None:
