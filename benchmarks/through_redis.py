@@ -226,7 +226,10 @@ def _drain(listeners: list[socket.socket], stop: threading.Event) -> None:
 def goals(calls: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[Goal]:
     def ratio(field: str, peer: str) -> float | None:
         ours, theirs = (found.get(name, {}).get(field) for name in (RTBRIDGE, peer))
-        return ours / theirs if ours is not None and theirs else None
+        if ours is None or theirs is None:
+            return None
+        # Who did not hold even the lowest rate that was tried holds less than that: the ratio is at least this.
+        return ours / max(theirs, FIRST) if field == "sustained" else ours / theirs
 
     label = f"through Redis: sustained to {SUBSCRIBERS}"
     bus, plain = calls.get("bus"), calls.get("plain")

@@ -94,7 +94,7 @@ static void open_all(void) {
         turn(100);
         if (ready != had) had = ready, since = now();
         if (failed > count / 10 + 3) die("%d connections failed, %d ready", failed, ready);
-        if (now() - since > 15) die("%d of %d ready, and nothing for 15 s", ready, count);
+        if (now() - since > 25) die("%d of %d ready, and nothing for 25 s", ready, count);
         if (opened == count && !opening && ready < count) {
             if (ready < count - count / 100) die("%d of %d ready", ready, count);
             break;                                      /* one in a hundred may be refused by a server under load */
