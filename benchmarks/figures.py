@@ -27,7 +27,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(rounds=1, seconds=1, populations=(1000,), idle=2000, budget=110, peers=GOAL_PEERS),
-    "standard": Profile(rounds=3, seconds=2, populations=(1000,), idle=5000, budget=560),
+    "standard": Profile(rounds=3, seconds=2, populations=(1000,), idle=5000, budget=480),
     "full": Profile(rounds=5, seconds=4, populations=(100, 1000, 5000), idle=5000, budget=7200),
 }
 

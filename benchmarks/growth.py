@@ -34,7 +34,7 @@ class Sizes:
 
 SIZES = {
     "quick": Sizes((100, 1000), (500, 2000), 1, 20),
-    "standard": Sizes((100, 300, 1000, 3000, 5000), (1000, 2500, 5000, 10_000), 1.5, 150),
+    "standard": Sizes((100, 1000, 5000), (1000, 5000, 10_000), 1.5, 130),
     "full": Sizes((100, 300, 1000, 3000, 5000, 10_000), (1000, 2500, 5000, 10_000, 15_000), 4, 1200),
 }
 NAMES = (RTBRIDGE, NODE_SOCKET_IO, SOCKETIO_GEVENT)
@@ -83,8 +83,8 @@ def measure(sizes: Sizes, limit: int, skipped: dict[str, str]) -> tuple[list[Any
             continue
         print(f"   {peer.name}", flush=True)
         several = (
-            ("fan-out", fanned, fan_out(peer, sizes.fan_out, sizes.seconds)),
             ("memory", idle, memory(peer, possible)),
+            ("fan-out", fanned, fan_out(peer, sizes.fan_out, sizes.seconds)),
         )
         for what, rows, made in several:
             try:

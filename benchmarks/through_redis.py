@@ -155,7 +155,7 @@ def sustained(measure: Callable[[float], dict[str, Any]], end: float) -> tuple[f
 
 def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
     found = {}
-    seconds, budget = {"quick": (1.0, 18.0), "standard": (2.0, 60.0), "full": (5.0, 300.0)}[profile]
+    seconds, budget = {"quick": (1.0, 18.0), "standard": (2.0, 40.0), "full": (5.0, 300.0)}[profile]
     for way in ways():
         print(f"   {way.name}", flush=True)
         try:

@@ -9,8 +9,8 @@ shift
 python=.venv/bin/python
 option="--$profile"
 case $profile in
-    quick) most=285 ;;
-    standard) option="" most=1470 ;;
+    quick) most=270 ;;
+    standard) option="" most=1440 ;;
     full) most=7200 ;;
     *) echo "no profile $profile" >&2 && exit 2 ;;
 esac
