@@ -69,6 +69,14 @@ def rounded(value: Any) -> Any:
     return [rounded(inner) for inner in value] if isinstance(value, list) else value
 
 
+def published(found: Results) -> Results:
+    """What is kept beside the docs: rounded, and of what was skipped the names (reasons name paths of this machine)."""
+    kept: Results = rounded(found)
+    return {
+        name: {**data, "skipped": dict.fromkeys(data.get("skipped", {}), "")} for name, data in kept.items()
+    }
+
+
 def plot(name: str, found: Results, form: str) -> bytes | None:
     """A plot as SVG or PNG; None where its data was not measured, or matplotlib is not there."""
     try:
@@ -150,7 +158,7 @@ def write_page(found: Results) -> Path:
 
 def write_docs(found: Results) -> None:
     """The marked parts of the pages, their pictures, and what both were made of."""
-    kept = rounded(found)
+    kept = published(found)
     for path in PAGES:
         path.write_text(fill(path.read_text(), kept))
         print(f"wrote {path.relative_to(ROOT)}")

@@ -87,6 +87,9 @@ def environment(found: Results) -> str:
     versions += [f"{name}: {said}" for name, said in facts["programs"].items()]
     versions += [f"{name} {version} (npm)" for name, version in facts.get("npm", {}).items()]
     lines.append("\n" + "; ".join(versions) + ".")
+    skipped = [f"{name}: {what}" for name, data in found.items() for what in data.get("skipped", {})]
+    if skipped:
+        lines.append(f"\nNot measured in this run: {'; '.join(skipped)}.")
     busy = {name: data["environment"].get("others") or 0 for name, data in found.items()}
     said = ", ".join(f"{name} ({share:.0%})" for name, share in busy.items() if share > QUIET)
     if said:

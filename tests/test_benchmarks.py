@@ -172,6 +172,14 @@ def test_the_pages_say_what_was_measured(path: Path) -> None:
     assert report.fill(path.read_text(), published) == path.read_text()
 
 
+def test_of_what_was_skipped_the_docs_have_the_names_only() -> None:
+    found = measured()
+    found["suite"]["skipped"] = {"nchan": "no nchan in /somewhere/here"}
+    kept = report.published(found)
+    assert "somewhere" not in json.dumps(kept)
+    assert "Not measured in this run: suite: nchan." in sections.SECTIONS["environment"](kept)
+
+
 def test_every_section_can_be_made_of_nothing() -> None:
     assert {name: section({}) for name, section in sections.SECTIONS.items()} == dict.fromkeys(
         sections.SECTIONS, sections.MISSING
