@@ -27,6 +27,9 @@ SATURATED = 0.93
 OVERRUN = 0.05
 """Share of polls that were late because the answer to the one before had not come; from here on, too."""
 
+ENOUGH = 2
+"""Saturated cells of a rung after which no further one is measured: they take long, and say nothing new."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -121,11 +124,16 @@ def measure(grids: list[Grid], budget: float, only: str, skipped: dict[str, str]
             name = f"{workload.name}, {rung.name}"
             print(f"   {name}", flush=True)
             try:
+                full = 0
                 with running(rung, workload) as site:
                     for number, (clients, rate) in enumerate(grid.cells()):
                         if time.monotonic() > end:
                             raise BenchmarkError("no time left")
-                        yield cell(rung, workload, site, clients, rate, grid, 1 + number * 1_000_000)
+                        if full == ENOUGH:
+                            raise BenchmarkError("the core was full twice: more clients would tell no more")
+                        row = cell(rung, workload, site, clients, rate, grid, 1 + number * 1_000_000)
+                        full += row["saturated"]
+                        yield row
             except (BenchmarkError, OSError) as error:
                 print(f"   SKIPPED {name}: {str(error).splitlines()[0]}", flush=True)
                 skipped[name] = str(error)
