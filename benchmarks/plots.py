@@ -119,7 +119,7 @@ def _against_clients(
     lines(ax, _series(rows, "clients", y), saturated)
     plain_numbers(ax.xaxis, counts if len(counts) < 3 or counts[1] > counts[-1] / 15 else counts[1:])
     if saturated:
-        ax.set_xlabel("clients (hollow: the server's core is full)")
+        ax.set_xlabel("clients (hollow: the server did not keep up)")
     return figure
 
 
