@@ -5,10 +5,12 @@ The tests wait in the loop's own mailboxes, so none of them sleeps.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -296,6 +298,32 @@ class LoopContract:
             watch.close()
             watch.want(read=True, write=True)
         assert box.get(0.05) is None
+
+    def test_a_closed_watch_lets_its_callback_go(
+        self, loop: Loop, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        """An active watcher lives without being referred to, so that a leak of connections would be silent."""
+
+        class Connection:
+            def __call__(self, readable: bool, writable: bool) -> None:
+                box.put((readable, writable))
+
+        ours, theirs = pair
+        box = loop.mailbox()
+        connection = Connection()
+        gone = weakref.ref(connection)
+        watch = self.open(loop, ours, connection)
+        watch.want(read=True, write=True)
+        theirs.send(b"x")
+        assert box.get(SOON) is not None
+        with loop.turn():
+            watch.close()
+        del connection, watch
+        loop.call_soon(box.put, "the end")
+        while box.get(SOON) != "the end":
+            pass
+        gc.collect()
+        assert gone() is None
 
     def test_one_of_two_ready_sockets_closes_the_other(self, loop: Loop) -> None:
         """Both are ready in one turn; whichever is first closes the other, which must then be silent."""

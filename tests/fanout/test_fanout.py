@@ -12,6 +12,7 @@ from rtbridge.config import Limits
 from rtbridge.errors import BusError, BusUnavailable
 from rtbridge.fanout import Fanout, Tail
 from rtbridge.fanout import asking as asking_module
+from rtbridge.fanout.watched import LONGEST, MOST_LOOKS
 from rtbridge.metrics import Metrics
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Page
@@ -667,3 +668,81 @@ def test_over_the_real_memory_bus() -> None:
     loop.run()
     assert isinstance(tails[0], Tail)
     assert (offsets(tails[0]), reader.heard) == ([1, 2, 3], ["news"])
+
+
+# Waiting for what comes along
+
+
+class Crowd(Reader):
+    """Stands for many clients."""
+
+    def __init__(self, weight: int) -> None:
+        super().__init__()
+        self.weight = weight
+
+
+def publish_in_every_turn(world: World, turns: int) -> None:
+    for _ in range(turns):
+        world.publish()
+        world.bus.deliver_all()
+        world.loop.run_calls()
+
+
+def test_many_are_told_once_of_what_keeps_coming(world: World) -> None:
+    world.tail()
+    many, one = Crowd(1_000), Reader()
+    world.fanout.join("news", many)
+    world.tail("other")
+    world.fanout.join("other", one)
+    publish_in_every_turn(world, 16)
+    assert many.heard == []
+    world.publish(channel="other")
+    world.deliver()
+    assert (many.heard, one.heard) == (["news"], ["other"])
+
+
+def test_a_few_are_told_at_once(world: World) -> None:
+    world.tail()
+    few = Crowd(10)
+    world.fanout.join("news", few)
+    publish_in_every_turn(world, 16)
+    assert len(few.heard) >= 8
+
+
+def test_what_never_stops_coming_is_told_all_the_same(world: World) -> None:
+    world.tail()
+    many = Crowd(1_000_000)
+    world.fanout.join("news", many)
+    publish_in_every_turn(world, MOST_LOOKS + 4)
+    assert len(many.heard) == 1
+
+
+def test_nobody_waits_for_long_turns(world: World) -> None:
+    world.tail()
+    many = Crowd(1_000)
+    world.fanout.join("news", many)
+    publish_in_every_turn(world, 3)
+    world.loop.time += LONGEST
+    publish_in_every_turn(world, 1)
+    assert many.heard == ["news"]
+
+
+def test_who_rests_hears_nothing_and_keeps_the_channel(world: World) -> None:
+    world.tail()
+    reader, other = Reader(), Reader()
+    for each in (reader, other):
+        world.fanout.join("news", each)
+    world.fanout.rest("news", reader)
+    world.fanout.leave("news", other)
+    world.publish()
+    world.deliver()
+    world.loop.advance(3 * LIMITS.tail_linger)
+    assert (reader.heard, world.fanout.readers("news")) == ([], 1)
+    world.fanout.join("news", reader)
+    world.publish()
+    world.deliver()
+    assert reader.heard == ["news"]
+    world.fanout.rest("news", reader)
+    world.fanout.leave("news", reader)
+    world.loop.advance(3 * LIMITS.tail_linger)
+    assert world.fanout.tail("news") is None

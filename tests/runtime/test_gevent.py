@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,64 @@ class TestGeventLoop(LoopContract):
         for number in range(1, 100):
             native_thread(lambda number=number: loop.call_soon(box.put, number))
             assert box.get(None) == number
+
+
+    def test_work_runs_on_greenlets_that_are_there(self, loop: Loop) -> None:
+        box = loop.mailbox()
+        seen = []
+        for _ in range(3):
+            loop.spawn(lambda: box.put(gevent.getcurrent()))
+            seen.append(box.get(SOON))
+        assert seen[0] is seen[1] is seen[2] is not None
+
+    def test_work_that_waits_does_not_hold_up_other_work(self, loop: Loop) -> None:
+        box, gate = loop.mailbox(), gevent.event.Event()
+        for number in range(50):
+            loop.spawn(lambda number=number: (gate.wait(), box.put(number)))
+        loop.spawn(box.put, "at once")
+        assert box.get(SOON) == "at once"
+        gate.set()
+        assert {box.get(SOON) for _ in range(50)} == set(range(50))
+
+    def test_each_work_has_a_context_of_its_own(self, loop: Loop) -> None:
+        box, variable = loop.mailbox(), ContextVar("variable", default="untouched")
+
+        def look() -> None:
+            box.put(variable.get())
+            variable.set("touched")
+
+        for _ in range(3):
+            loop.spawn(look)
+            assert box.get(SOON) == "untouched"
+
+    def test_what_work_leaves_behind_wakes_nobody(self, loop: Loop) -> None:
+        """An event that it no longer waits for switches to the greenlet, which by then waits for other work."""
+        box, event = loop.mailbox(), gevent.event.Event()
+
+        def leave_something_behind() -> None:
+            greenlet = gevent.getcurrent()
+            event.rawlink(lambda _: greenlet.switch())
+            box.put("left")
+
+        loop.spawn(leave_something_behind)
+        assert box.get(SOON) == "left"
+        event.set()
+        gevent.sleep(0)
+        loop.spawn(box.put, "next")
+        assert (box.get(SOON), box.get(0.0)) == ("next", None)
+
+    @pytest.mark.parametrize("assigned", [False, True])
+    def test_work_does_not_go_to_a_greenlet_that_was_killed(self, loop: Loop, assigned: bool) -> None:
+        box = loop.mailbox()
+        loop.spawn(lambda: box.put(gevent.getcurrent()))
+        worker = box.get(SOON)
+        if assigned:
+            loop.spawn(box.put, "next")
+        worker.kill(block=False)  # type: ignore[union-attr]
+        if not assigned:
+            gevent.sleep(0)
+            loop.spawn(box.put, "next")
+        assert box.get(SOON) == "next"
 
 
 def test_it_is_chosen_in_a_greenlet() -> None:

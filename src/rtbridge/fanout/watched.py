@@ -104,7 +104,7 @@ class Watched:
             weight += reader.weight
             if weight >= enough:
                 break
-        self.looks = weight // CLIENTS_A_LOOK
+        self.looks = min(weight // CLIENTS_A_LOOK, MOST_LOOKS)
 
     def grows(self, now: float) -> bool:
         """Whether more keeps coming, and the readers should be told of it all at once, a little later."""
