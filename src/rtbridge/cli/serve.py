@@ -29,6 +29,12 @@ def declare(commands: Any) -> None:
         help="fork N worker processes and supervise them; default: serve in this process alone",
     )
     parser.add_argument(
+        "--metrics",
+        type=address,
+        metavar="HOST:PORT",
+        help="answer /metrics there, for Prometheus; with one worker where --workers says nothing else",
+    )
+    parser.add_argument(
         "--stop-timeout",
         type=float,
         default=30.0,
@@ -44,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
     logs.begin(given)
     host, port = given.bind
     try:
-        if given.workers is not None:
+        if given.workers is not None or given.metrics is not None:
             return _supervise(given, host, port)
         _patch()
         from rtbridge.server import serve
@@ -57,11 +63,14 @@ def run(given: argparse.Namespace) -> int:
 
 def _supervise(given: argparse.Namespace, host: str, port: int) -> int:
     from rtbridge.server.link import WorkerEnd
+    from rtbridge.server.scrape import Scrape
     from rtbridge.server.serving import listen
     from rtbridge.server.supervisor import Supervisor
 
     listener = listen(host, port)
-    address = listener.getsockname()
+    where = listener.getsockname()
+    count = given.workers or 1
+    scrape = None if given.metrics is None else Scrape(_listen_for_scrapes(*given.metrics))
 
     def live(end: WorkerEnd) -> int:
         try:
@@ -72,15 +81,25 @@ def _supervise(given: argparse.Namespace, host: str, port: int) -> int:
             return 1
         from rtbridge.server.worker import work
 
-        return work(end, listener, app, given.workers)
+        return work(end, listener, app, count)
 
     return Supervisor(
         listener,
-        given.workers,
+        count,
         live,
         stop_timeout=given.stop_timeout,
-        on_ready=lambda: _announce(address[0], address[1]),
+        on_ready=lambda: _announce(where[0], where[1]),
+        scrapes=scrape,
     ).run()
+
+
+def _listen_for_scrapes(host: str, port: int) -> Any:
+    from rtbridge.server.serving import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise CannotLoad(f"cannot listen on {host}:{port} for --metrics: {error}") from error
 
 
 def _load(given: argparse.Namespace) -> Any:

@@ -56,6 +56,10 @@ class Questions:
         self.loop = loop
         self._questions: OrderedDict[bytes, Question] = OrderedDict()  # longest unused first
         self._size = 0
+        metrics.measure("parked_polls", self._parked)
+
+    def _parked(self) -> int:
+        return sum(question.weight for question in list(self._questions.values()))
 
     def ask(self, connection: Connection, line: bytes) -> bool:
         """Have a question answered that was asked before; whether it was."""

@@ -42,6 +42,8 @@ class Scrapes(Protocol):
 
     def died(self, worker: int) -> None: ...
 
+    def count(self, name: str) -> None: ...
+
     def sockets(self) -> list[socket.socket]: ...
 
     def turn(self, readable: list[socket.socket]) -> None: ...
@@ -192,7 +194,7 @@ class Supervisor:
                 if said.get("ready"):
                     worker.ready = True
                     self._alone = bool(said.get("alone"))
-                    _log.info("worker %d serves", worker.pid)
+                    _log.info("worker %d serves", worker.pid, extra={"worker": worker.pid})
                 worker.failure = said.get("failed", worker.failure)
                 if self._scrapes is not None and "values" in said:
                     self._scrapes.told(worker.pid, said["values"])
@@ -208,8 +210,10 @@ class Supervisor:
             self._kill_at.pop(worker.pid, None)
             if self._scrapes is not None:
                 self._scrapes.died(worker.pid)
+                if not worker.leaving and not self._stopping:
+                    self._scrapes.count("worker_deaths")
             if worker.leaving:
-                _log.info("worker %d has stopped", worker.pid)
+                _log.info("worker %d has stopped", worker.pid, extra={"worker": worker.pid})
             elif not self._stopping:
                 self._lost(worker, os.waitstatus_to_exitcode(status))
 

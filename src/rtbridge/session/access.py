@@ -237,7 +237,11 @@ class Access:
         except Refused:
             allowed = False
         except Exception:
-            _log.exception("authorize of channel %r failed for client %s", channel, identity.client_id)
+            _log.exception(
+                "authorize of channel %r failed",
+                channel,
+                extra={"client_id": identity.client_id, "channel": channel},
+            )
             raise ProtocolError(
                 ErrorCode.FAILED, f"authorising channel {channel!r} failed; try again"
             ) from None

@@ -136,7 +136,9 @@ class CallRunner:
         except Refused as error:
             return self._refused(command, error)
         except Exception:
-            _log.exception("call %r of client %s failed", command.name, context.client_id)
+            _log.exception(
+                "call %r failed", command.name, extra={"client_id": context.client_id, "call": command.name}
+            )
             return Outcome(code=ErrorCode.FAILED, message=f"{command.name} failed; the server's log says why")
         finally:
             current_call.reset(mark)

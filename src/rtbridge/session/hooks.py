@@ -107,7 +107,7 @@ class SessionHooks:
                 with framework.around(context.environ):
                     function(context)
             except Exception:
-                _log.exception("session hook %r failed for client %s", function, context.client_id)
+                _log.exception("session hook %r failed", function, extra={"client_id": context.client_id})
 
 
 def _about(user_id: str | None) -> bytes:

@@ -77,6 +77,10 @@ class Services:
         self.presence = Presence(self)
         self.takeovers = Takeovers(self)
         self.access.members = Members(self.bus, self.limits)
+        self.metrics.measure("parked_polls", lambda: len(self.revocations.polls))
+        lag = getattr(self.bus, "lag", None)
+        if lag is not None:
+            self.metrics.measure("bus_lag", lag)
         with self.loop.turn():
             self.revocations.start()
             self.takeovers.start()

@@ -51,6 +51,7 @@ class EventStream:
     def start(self, commands: Iterable[object]) -> None:
         """Begin to carry out the decoded commands. In the turn."""
         self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
+        self._services.metrics.add("connections_eventstream")
         self._session.receive(commands)
 
     def ready(self) -> None:
@@ -72,6 +73,7 @@ class EventStream:
         if self._spoke is not None:
             self._spoke.discard(self)
             self._spoke = None
+            self._services.metrics.add("connections_eventstream", -1)
 
     def due(self) -> None:
         if not self._scheduled:

@@ -70,16 +70,9 @@ class _Reader:
     weight = 1
     """(For the fanout.)"""
     __slots__ = (
-        "_carrier",
-        "_done",
-        "_joined",
-        "_place",
-        "_question",
-        "_reading",
-        "_scheduled",
-        "_services",
-        "_spoke",
-    )
+        "_carrier", "_done", "_joined", "_place", "_question", "_reading",
+        "_scheduled", "_services", "_spoke",
+    )  # fmt: skip
 
     def __init__(self, services: Services, question: Question, carrier: Carrier) -> None:
         self._services = services
@@ -96,6 +89,9 @@ class _Reader:
     def channel(self) -> str:
         """(For revocations.)"""
         return self._question.channel
+
+    _counted_as = ""
+    """The metric of those that wait or stream."""
 
     @property
     def identity(self) -> Identity | None:
@@ -230,6 +226,7 @@ class _Reader:
                 self.start()  # the channel was let go while the bus was asked: have it watched again
             else:
                 self._joined = True
+                self._services.metrics.add(self._counted_as)
 
     def _leave(self) -> None:
         self._done = True
@@ -239,6 +236,7 @@ class _Reader:
             self._spoke = None
         if self._joined:
             self._joined = False
+            self._services.metrics.add(self._counted_as, -1)
             self._services.fanout.leave(self._question.channel, self)
 
     def _publications(self, position: Position, publications: Sequence[Publication], more: bool) -> None:
@@ -259,6 +257,8 @@ class _Reader:
 
 class ChannelPoll(_Reader):
     """A short or long poll. The carrier is finished with a `ChannelAnswer` or with the bus's error."""
+
+    _counted_as = "parked_polls"
 
     __slots__ = ("_codec", "_expired")
 
@@ -342,6 +342,7 @@ class ChannelStream(_Reader):
     """
 
     __slots__ = ("_begun", "_end", "_life", "_pieces", "_waiting")
+    _counted_as = "connections_eventstream"
 
     def __init__(
         self, services: Services, question: Question, carrier: Carrier, life: float = math.inf

@@ -226,6 +226,8 @@ class WebSocket:
             return
         if (sent or not self._unsent) and not self._closing:
             self._tick_after(self._services.limits.send_timeout)
+        if not self._unsent:
+            self._services.metrics.add("slow_consumers")
         # A view: what is unsent is the same bytes for all who did not take them.
         self._unsent = memoryview(data)[sent:]
         self._session.rest()

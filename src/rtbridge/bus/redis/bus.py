@@ -79,6 +79,10 @@ class RedisBus:
     def listen(self, listener: Listener) -> None:
         self._subscriber.listener = listener
 
+    def lag(self) -> float:
+        """Seconds that a probe lately took to be published and to come back; 0 before the first."""
+        return self._subscriber.lag()
+
     def close(self) -> None:
         self._closed = True
         self._subscriber.close()

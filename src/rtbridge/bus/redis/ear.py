@@ -87,6 +87,8 @@ class Ear:
         self._asked: Counter[bytes] = Counter()  # SUBSCRIBEs that were sent and not yet confirmed
         self._numbers = 0
         self._probed: float | None = None  # since when a probe is awaited
+        self.lag = 0.0
+        """Seconds that the last probe took through the real publish path and back."""
         self._next_probe = 0.0
 
     def start(self) -> None:
@@ -249,6 +251,7 @@ class Ear:
         if kind in (b"message", b"smessage"):
             if message[1] == self._probe.name:
                 if int(message[2]) == self._numbers:
+                    self.lag = time.monotonic() - (self._probed or time.monotonic())
                     self._probed = None
             else:
                 self._owner.heard(message[2])

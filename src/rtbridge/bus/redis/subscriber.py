@@ -93,6 +93,10 @@ class Subscriber:
         for ear in list(self._ears.values()):
             ear.close()
 
+    def lag(self) -> float:
+        """The slowest ear's."""
+        return max((ear.lag for ear in list(self._ears.values())), default=0.0)
+
     def abandon(self) -> None:
         """In the child of a fork."""
         for ear in list(self._ears.values()):
