@@ -73,7 +73,7 @@ class Deployed:
 
 
 @contextmanager
-def deployed(folder: Path, redis: PlainRedis, limits: str = "") -> Iterator[Deployed]:
+def deployed(folder: Path, redis: PlainRedis, limits: str = "", proxy: str = "nginx") -> Iterator[Deployed]:
     """As on the page, with our ports. `limits` goes into the bridge."""
     site, sidecar, port = free_port(), free_port(), free_port()
     code = (
@@ -82,7 +82,7 @@ def deployed(folder: Path, redis: PlainRedis, limits: str = "") -> Iterator[Depl
     )
     (folder / "shop.py").write_text("from rtbridge import Limits\n" + code)
     ports = {"8000": str(site), "8001": str(sidecar), "8080": str(port)}
-    conf = snippet("nginx")
+    conf = snippet(proxy)
     for old, new in ports.items():
         conf = conf.replace(old, new)
     commands = [shlex.split(line[2:]) for line in apart().splitlines()]
@@ -93,7 +93,8 @@ def deployed(folder: Path, redis: PlainRedis, limits: str = "") -> Iterator[Depl
             stack.enter_context(
                 started(name, [sys.executable, "-m", module, *words], folder, cwd=folder, port=where)
             )
-        stack.enter_context(started("nginx", nginx(folder, conf), folder, port=port))
+        before = nginx(folder, conf) if proxy == "nginx" else haproxy(folder, conf)
+        stack.enter_context(started(proxy, before, folder, port=port))
         cookie = request(port, "GET", "/login/ada").getheader("Set-Cookie") or ""
         yield Deployed(f"http://127.0.0.1:{port}", port, sidecar, cookie.split(";")[0])
 
@@ -111,6 +112,11 @@ def nginx(folder: Path, text: str) -> list[str]:
         f"daemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temp}{text}}}\n"
     )
     return [needs("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+def haproxy(folder: Path, text: str) -> list[str]:
+    (folder / "haproxy.cfg").write_text(text)
+    return [needs("haproxy"), "-q", "-f", str(folder / "haproxy.cfg")]
 
 
 def request(port: int, method: str, path: str, body: str = "", **headers: str) -> http.client.HTTPResponse:
@@ -139,10 +145,13 @@ def socket(deployed: Deployed, cookie: str, token: str) -> Iterator[ClientConnec
         yield opened
 
 
+@pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
 def test_the_site_says_who_it_is_and_the_endpoint_apart_needs_nothing_else(
-    tmp_path: Path, redis: PlainRedis
+    tmp_path: Path, redis: PlainRedis, proxy: str
 ) -> None:
-    with deployed(tmp_path, redis) as site:
+    with redis.client() as client:
+        client.flushall()
+    with deployed(tmp_path, redis, proxy=proxy) as site:
         assert request(site.port, "GET", "/rt-token").status == 403
         answer = request(site.port, "GET", "/rt-token", Cookie=site.cookie)
         assert (answer.status, answer.getheader("Cache-Control")) == (200, "no-store")
