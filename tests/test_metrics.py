@@ -9,7 +9,7 @@ from rtbridge.metrics import CATALOGUE, Metrics, exposition, merged
 from rtbridge.server.scrape import Collected
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "metrics.md"
-FORM = re.compile(r'rtbridge_[a-z_]+(\{transport="[a-z]+"\})? -?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?')
+FORM = re.compile(r'rtbridge_[a-z_]+(\{[a-z]+="[a-z0-9.]+"\})? -?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?')
 
 
 def value(text: str, name: str) -> float:

@@ -104,7 +104,18 @@ CATALOGUE: tuple[Metric, ...] = (
     _one("sources", "gauge", "source_posts", "Sources that these processes run now."),
     _one("revocations_total", "counter", "revocations", "Revocations carried out, in each process."),
     _one("bus_lag_seconds", "worst", "bus_lag", "How long the last probe took through the bus and back."),
-    _one("loop_lag_seconds", "worst", "loop_lag", "How late a worker's loop was lately: it was busy that long."),
+    _one("loop_lag_seconds", "worst", "loop_lag", "How late a worker's loop was at its latest beat."),
+    _one("loop_lag_most_seconds", "worst", "loop_lag_most", "How late a worker's loop ever was."),
+    Metric(
+        "rtbridge_loop_late_total",
+        "counter",
+        "Beats of the loop that were late by more than so many seconds.",
+        (
+            ('over="0.01"', "loop_lag_over_10ms"),
+            ('over="0.1"', "loop_lag_over_100ms"),
+            ('over="1"', "loop_lag_over_1000ms"),
+        ),
+    ),
     _one("workers", "gauge", "workers", "Worker processes that live."),
     _one("worker_deaths_total", "counter", "worker_deaths", "Workers that died unasked and were replaced."),
 )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from rtbridge.bridge import Bridge, find_bridge
 from rtbridge.server.link import WorkerEnd
 from rtbridge.server.serving import serve_on
 
-_LOOKS = 10  # between two reports, how late the loop is
 _REPORT_EVERY = (
     1.0  # seconds between two reports of the counters; a worker that is killed loses only the last
 )
@@ -39,13 +37,7 @@ def work(end: WorkerEnd, listener: socket.socket, app: Callable[..., Any], count
     def report_for_ever() -> None:
         while True:
             report()
-            late = 0.0
-            for _ in range(_LOOKS):
-                began = time.monotonic()
-                gevent.sleep(_REPORT_EVERY / _LOOKS)
-                late = max(late, time.monotonic() - began - _REPORT_EVERY / _LOOKS)
-            if bridge is not None:
-                bridge.metrics.gauge("loop_lag", late)
+            gevent.sleep(_REPORT_EVERY)
 
     def ready(stop: Callable[[], None]) -> None:
         def stop_when_left_alone() -> None:
