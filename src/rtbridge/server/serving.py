@@ -119,6 +119,8 @@ def serve_on(
     mount = Mount(middleware, loop, site.get_environ()) if middleware is not None else None
     with loop.turn():
         reactor = Reactor(loop, limits, site.carry, mount)
+        if middleware is not None:
+            middleware.bridge.services().parked.add(reactor)  # a drain answers what waits here, too
     site.accept = reactor.add
     told = Event()
     site.start()
