@@ -129,11 +129,11 @@ def test_a_photo_is_in_every_window_within_a_second_even_after_the_server_was_ki
         expect(window.badge).to_contain_text("Offline", timeout=40_000)
     site.start()
     missed = Visitor(site.url).upload((tmp_path / "one.png").read_bytes(), "while the windows are away")["id"]
-    for window in (one, two):  # they come back by themselves, are told, and fetch the list
+    for window in (one, two):  # they come back by themselves, are told, and get the list
         expect(window.badge).to_contain_text("live", timeout=40_000)
         window.shows(missed, within=10)
         expect(window.page.locator("#log .alarm")).to_have_count(1)
-        assert "list fetched, going on" in window.notes()
+        assert "the list is here, going on" in window.notes()
 
     expect(third.badge).to_contain_text("live", timeout=40_000)
     photo = third.upload(picture(tmp_path / "two.png", "#5e81ac"), "after")

@@ -33,18 +33,35 @@ ALLOWED_HOSTS = [
     *filter(None, os.environ.get("ALLOWED_HOSTS", "").split(",")),
 ]
 
-INSTALLED_APPS = ["django.contrib.staticfiles", "wall"]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "wall",
+    "groups",
+    "ladder",
+]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",  # nosniff, referrer policy
     "wall.middleware.content_security_policy",
     "wall.middleware.upload_limit",  # before anything reads the body
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "photosite.urls"
 WSGI_APPLICATION = "photosite.wsgi.application"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.contrib.auth.context_processors.auth"]},
+    }
+]
+LOGIN_URL = "groups"
 
 DATABASES = {
     "default": {

@@ -7,7 +7,11 @@ from rtbridge import RealtimeMiddleware
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "photosite.settings")
 application = get_wsgi_application()
 
-from wall.realtime import rt  # noqa: E402  (needs Django to be set up)
+# They need Django to be set up; and what they declare must be known before the first client comes.
+import groups.realtime  # noqa: E402, F401
+import ladder.realtime  # noqa: E402, F401
+import wall.views  # noqa: E402, F401
+from wall.realtime import rt  # noqa: E402
 
 application = RealtimeMiddleware(
     application, rt

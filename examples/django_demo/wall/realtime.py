@@ -26,5 +26,5 @@ class PhotoCard:
 rt = Bridge(lock_file=settings.DATA_DIR / "serving.lock")
 
 # The last 200 photos, for an hour: a page that was away for less gets every one it missed, once and in order.
-# One that was away for longer is told so (`gap`) and fetches /photos.json. Public, as the page itself is.
+# One that was away for longer gets the snapshot, which is in views.py. Public, as the page itself is.
 photos = rt.channel("photos", PhotoCard, keep=History(200, ttl=3600), public=True)

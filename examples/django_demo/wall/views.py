@@ -1,7 +1,9 @@
 """The pages: ordinary Django views. What makes them realtime is marked REALTIME."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -13,9 +15,20 @@ from PIL import Image
 from wall import pictures, scenery
 from wall.forms import UploadForm
 from wall.models import Photo
-from wall.realtime import photos
+from wall.realtime import PhotoCard, photos
 
 NEWEST = 60
+
+
+def on_the_wall() -> Iterable[Photo]:
+    """The newest photos that are in no group."""
+    return Photo.objects.filter(groups=None)[:NEWEST]
+
+
+# REALTIME: the state that a page gets if it was away for longer than the channel remembers.
+@photos.snapshot
+def newest(ctx: Any) -> list[PhotoCard]:
+    return [photo.card() for photo in on_the_wall()]
 
 
 @require_safe
@@ -27,14 +40,14 @@ def wall_page(request: HttpRequest, form: UploadForm, status: int = 200) -> Http
     # REALTIME: first the channel's position, then the data. The page goes on from this position, so that it
     # gets what is uploaded from here on. The other way round, a photo between the two would be in neither.
     position = photos.position()
-    context = {"photos": Photo.objects.all()[:NEWEST], "position": position, "form": form}
+    context = {"photos": on_the_wall(), "position": position, "form": form}
     return render(request, "wall/index.html", context, status=status)
 
 
 @require_safe
 def photos_json(request: HttpRequest) -> JsonResponse:
-    """The newest photos. The page polled this every five seconds; now it asks after a gap only."""
-    response = JsonResponse({"photos": [asdict(photo.card()) for photo in Photo.objects.all()[:NEWEST]]})
+    """The newest photos. The page polled this every five seconds; now only others ask."""
+    response = JsonResponse({"photos": [asdict(photo.card()) for photo in on_the_wall()]})
     response["Cache-Control"] = "no-store"
     return response
 
@@ -57,9 +70,13 @@ def simulate(request: HttpRequest) -> HttpResponse:
     return answer(request, add_photo(**scenery.invented(random.Random())))
 
 
+def store_photo(author: str, caption: str, picture: Image.Image) -> Photo:
+    return Photo.objects.create(author=author, caption=caption, **pictures.save(picture))
+
+
 @transaction.atomic
 def add_photo(author: str, caption: str, picture: Image.Image) -> Photo:
-    photo = Photo.objects.create(author=author, caption=caption, **pictures.save(picture))
+    photo = store_photo(author, caption, picture)
     # REALTIME: tell everybody, once it is in the database. `robust`: should that fail, the upload did not.
     transaction.on_commit(lambda: photos.publish(photo.card()), robust=True)
     return photo

@@ -1,16 +1,20 @@
 // The page, made realtime. What is not about realtime is in the other files: wall.js draws the photos, panel.js the
-// badge, the meter and the log, upload.js sends the forms.
+// meter and the log, upload.js sends the forms.
 import { connect } from "/rt/client.js"
+import { badge } from "./badge.js"
+import { notices } from "./notices.js"
 import { Panel } from "./panel.js"
 import { sendForms } from "./upload.js"
 import { Wall } from "./wall.js"
 
 const wall = new Wall(document.getElementById("wall"))
-const { position, photos } = wall.element.dataset
+const { position } = wall.element.dataset
 const panel = new Panel(position)
 
 // Connect; by itself the client takes the best transport that works here.
 const rt = connect({ transport: panel.transport })
+badge(rt)
+notices(rt)
 rt.on("status", status => panel.status(status))
 panel.onTransport = name => rt.use(name) // another transport, in mid-stream: nothing is lost, nothing comes twice
 
@@ -20,21 +24,11 @@ const feed = rt.subscribe("photos", photo => {
   wall.add(photo)
 }, { position })
 
-// We were away for longer than the channel remembers: fetch the list anew. What arrives meanwhile is shown as well.
-feed.on("gap", gap => {
-  panel.gap(gap.position)
-  reload()
+// We were away for longer than the channel remembers: the server sends the list as it is now, and goes on from there.
+feed.on("snapshot", (photos, { position }) => {
+  panel.gap(position)
+  wall.replace(photos)
+  panel.note("the list is here, going on")
 })
-
-async function reload() {
-  try {
-    const answer = await fetch(photos)
-    if (!answer.ok) throw new Error(`status ${answer.status}`)
-    wall.replace((await answer.json()).photos)
-    panel.note("list fetched, going on")
-  } catch {
-    setTimeout(reload, 1000)
-  }
-}
 
 sendForms({ shared: photo => wall.add(photo, { atOnce: true }) })

@@ -1,13 +1,7 @@
-// What lets one watch: the badge, the meter, the log, and the switch of transports.
+// What lets one watch: the meter, the log, and the switch of transports.
 
-const NAMES = {
-  auto: "Auto",
-  websocket: "WebSocket",
-  eventstream: "Event stream",
-  longpoll: "Long poll",
-  shortpoll: "Short poll",
-}
-const STATES = { connecting: "Connecting", online: "Live", offline: "Offline", ended: "Ended" }
+import { NAMES, STATES } from "./badge.js"
+
 const LINES = 200
 
 const byId = id => document.getElementById(id)
@@ -44,9 +38,6 @@ export class Panel {
   }
 
   status({ state, transport }) {
-    byId("badge").dataset.state = state
-    byId("badge-transport").textContent = NAMES[transport] ?? STATES[state]
-    byId("badge-state").textContent = transport ? "live" : ""
     for (const input of document.querySelectorAll("#transports input")) {
       input.parentElement.classList.toggle("in-use", input.value === transport)
     }
@@ -76,10 +67,10 @@ export class Panel {
     return offset
   }
 
-  // What a gap swallowed is not missed: the list is fetched anew.
+  // What a gap swallowed is not missed: the list comes anew.
   gap(position) {
     this.last = split(position)
-    this.note("gap: fetching the list anew").classList.add("alarm")
+    this.note("gap: the list comes anew").classList.add("alarm")
   }
 
   note(text) {
