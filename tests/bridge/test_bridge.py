@@ -417,3 +417,17 @@ def test_draining_answers_what_is_parked_and_sends_sockets_and_streams_away() ->
     house.loop.run()
     assert stream.ended is not None and stream.ended[0] == 4000
     assert hurried == [True]
+
+
+def test_many_are_published_together_or_not_at_all() -> None:
+    rt = Bridge()
+    numbers = rt.channel("numbers", int, public=True)
+    published = numbers.publish_many([1, 2, 3])
+    assert [p.position.offset for p in published] == [1, 2, 3]
+    with pytest.raises(DataError):
+        numbers.publish_many([4, "five"])
+    with pytest.raises(DataError, match="2 values"):
+        numbers.publish_many([4, 5], keys=["k4"])
+    assert numbers.position().offset == 3
+    again = [numbers.publish_many([4, 5], keys=["k4", "k5"]) for _ in range(2)]
+    assert [[p.position.offset for p in several] for several in again] == [[4, 5]] * 2

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rtbridge.bus import LATEST, VOLATILE, Bus, History
+from rtbridge.bus import LATEST, VOLATILE, Bus, History, ToPublish
 from rtbridge.config import Limits
 from rtbridge.errors import BusError
 from rtbridge.protocol.positions import Position
@@ -260,6 +260,28 @@ class BusContract:
         assert bus.publish("news", b"2", History(), key="k") == first
         advance(6.0)  # since the first one, not since the repetition
         assert bus.publish("news", b"3", History(), key="k").offset == 2
+
+    # many at once
+
+    def test_many_are_published_in_their_order(self, bus: Bus, recorder: Recorder) -> None:
+        bus.watch("a")
+        several = [ToPublish("ab"[n % 2], b"%d" % n, History(100), "call-0001" if n == 4 else None) for n in range(30)]
+        positions = bus.publish_many(several)
+        assert [p.offset for p in positions] == [n // 2 + 1 for n in range(30)]
+        assert {p.epoch for p in positions[::2]} == {bus.position("a").epoch}
+        page = bus.read("b", None, 100)
+        assert isinstance(page, Page)
+        assert [p.data for p in page.publications] == [b"%d" % n for n in range(1, 30, 2)]
+        heard = [recorder.next()[2] for _ in range(15)]
+        assert [(p.data, p.cause) for p in heard[:3]] == [(b"0", None), (b"2", None), (b"4", "call-0001")]
+        assert bus.publish_many([]) == []
+
+    def test_of_many_with_keys_each_is_published_once(self, bus: Bus) -> None:
+        several = [ToPublish("a", b"%d" % n, History(100), key=f"k{n % 3}") for n in range(9)]
+        positions = bus.publish_many(several)
+        assert [p.offset for p in positions] == [1, 2, 3] * 3
+        assert bus.publish_many(several) == positions
+        assert bus.position("a") == positions[2]
 
     # watching
 

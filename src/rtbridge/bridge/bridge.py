@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 from rtbridge.bridge.channel import Channel, OneChannel, Published
 from rtbridge.bridge.handing_out import ASK, hand_out
 from rtbridge.bridge.people import People
+from rtbridge.bridge.publishing import Publishing
 from rtbridge.bridge.sourcing import Sourcing
 from rtbridge.bus.contract import Bus
 from rtbridge.bus.guard import ServingGuard, lock_path
@@ -33,7 +34,7 @@ from rtbridge.contract.context import Context
 from rtbridge.contract.presence_channel import PresenceChannel
 from rtbridge.contract.registry import Registry
 from rtbridge.contract.tokens import Tokens
-from rtbridge.errors import ConfigError, DataError, DeclarationError
+from rtbridge.errors import ConfigError, DeclarationError
 from rtbridge.fanout import Fanout
 from rtbridge.frameworks import Framework, find_framework
 from rtbridge.metrics import Metrics
@@ -42,7 +43,7 @@ from rtbridge.protocol.codes import DisconnectCode
 from rtbridge.protocol.positions import Position
 from rtbridge.runtime import choose_loop, native_lock, watched
 from rtbridge.session.access import Access
-from rtbridge.session.calls import CallRunner, RunningCall, current_call
+from rtbridge.session.calls import CallRunner
 from rtbridge.session.hooks import SessionHooks
 from rtbridge.session.rosters import presence_keep
 from rtbridge.session.services import Services
@@ -97,6 +98,7 @@ class Bridge(People, Sourcing):
         self.transports = _known_transports(transports)
         self._bus = _make_bus(url, self.limits)
         self.url = self._bus.url  # without its password
+        self._publishing = Publishing(self._bus, self.limits, self.metrics)
         self._secret = [secret] if isinstance(secret, str) else list(secret or ())
         self._authenticate = authenticate
         self._framework: Framework | None = None
@@ -226,26 +228,15 @@ class Bridge(People, Sourcing):
         self, declaration: ChannelDeclaration, channel: str, value: object, key: str | None
     ) -> Published:
         """Publish to a channel of a declaration; what `OneChannel.publish` calls."""
-        data = declaration.schema.dump(value)
-        if len(data) > self.limits.max_publication:
-            raise DataError(
-                f"a publication for {channel!r} has {len(data)} bytes, "
-                f"over limits.max_publication = {self.limits.max_publication}"
-            )
-        published = Published(channel)
-        call = current_call.get()
-        keep = declaration.keep
-
-        def leave() -> None:
-            cause = None if call is None else call.call_id
-            published.position = self._bus.publish(channel, data, keep, cause=cause, key=key)
-            self.metrics.add("publications")
-            if isinstance(call, RunningCall):
-                call.positions[channel] = str(published.position)
-
         self._warn_if_served_elsewhere()
-        self.framework.after_commit(leave)
-        return published
+        return self._publishing.one(self.framework.after_commit, declaration, channel, value, key)
+
+    def publish_many_to(
+        self, declaration: ChannelDeclaration, channel: str, values: Sequence[object], keys: Sequence[str] | None
+    ) -> list[Published]:
+        """Publish several values to a channel of a declaration; what `OneChannel.publish_many` calls."""
+        self._warn_if_served_elsewhere()
+        return self._publishing.many(self.framework.after_commit, declaration, channel, values, keys)
 
     def position(self, name: str) -> Position:
         """The present position of a channel by name.

@@ -10,6 +10,18 @@ from rtbridge.bus.contract import (
     Listener,
     Log,
     Records,
+    ToPublish,
 )
 
-__all__ = ["LATEST", "VOLATILE", "Bus", "History", "Keep", "Leases", "Listener", "Log", "Records"]
+__all__ = [
+    "LATEST",
+    "VOLATILE",
+    "Bus",
+    "History",
+    "Keep",
+    "Leases",
+    "Listener",
+    "Log",
+    "Records",
+    "ToPublish",
+]

@@ -59,6 +59,17 @@ LATEST = Keep("latest", 1, math.inf)
 VOLATILE = Keep("volatile", 0, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class ToPublish:
+    """One of several publications for `Log.publish_many`; the fields are the arguments of `Log.publish`."""
+
+    channel: str
+    data: bytes
+    keep: Keep
+    cause: str | None = None
+    key: str | None = None
+
+
 def new_epoch() -> str:
     """A random id for a new log: 12 characters, 72 bits, so that no two logs are ever taken for one another."""
     return secrets.token_urlsafe(9)
@@ -97,6 +108,12 @@ class Log(Protocol):
 
         Returns:
         The position of the publication.
+        """
+
+    def publish_many(self, publications: Sequence[ToPublish]) -> list[Position]:
+        """`publish` each of these, in their order, asked for together.
+
+        When it raises, the first few of a channel's may have been published; their keys tell which.
         """
 
     def read(self, channel: str, after: Position | None, limit: int) -> Page | Gap:

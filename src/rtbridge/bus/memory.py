@@ -21,7 +21,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from rtbridge.bus.contract import Keep, Kind, Listener, new_epoch
+from rtbridge.bus.contract import Keep, Kind, Listener, ToPublish, new_epoch
 from rtbridge.bus.expiring import Expiring
 from rtbridge.bus.memory_leases import MemoryLeases
 from rtbridge.config import Limits
@@ -177,6 +177,9 @@ class MemoryBus:
         if self._outbox:
             self._deliver()
         return position
+
+    def publish_many(self, publications: Sequence[ToPublish]) -> list[Position]:
+        return [self.publish(p.channel, p.data, p.keep, cause=p.cause, key=p.key) for p in publications]
 
     def read(self, channel: str, after: Position | None, limit: int) -> Page | Gap:
         with self._lock:

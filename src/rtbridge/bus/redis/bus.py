@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from rtbridge.bus.contract import Keep, Listener
+from rtbridge.bus.contract import Keep, Listener, ToPublish
 from rtbridge.bus.redis import answers
 from rtbridge.bus.redis.address import read_url
 from rtbridge.bus.redis.client import Breaker, Client, Command
@@ -100,6 +100,16 @@ class RedisBus:
             return answers.position(client.ask(outgoing.partition, outgoing.packed))
         finally:
             self._publishing.done(outgoing)
+
+    def publish_many(self, publications: Sequence[ToPublish]) -> list[Position]:
+        client = self._client()
+        outgoing = [self._publishing.command(p.channel, p.data, p.keep, p.cause, p.key) for p in publications]
+        try:
+            replies = client.ask_all([(each.partition, each.packed) for each in outgoing])
+        finally:
+            for each in outgoing:
+                self._publishing.done(each)
+        return [answers.position(reply) for reply in replies]
 
     def read(self, channel: str, after: Position | None, limit: int) -> Page | Gap:
         limits, keys = self._limits, self._keys

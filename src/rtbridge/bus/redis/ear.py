@@ -1,9 +1,9 @@
 """One subscriber connection to one server, made anew as often as needed.
 
-A channel's notifications come on its *lane*, to which we subscribe; some channels share one. What is wanted and not yet
-asked for leaves together in one SUBSCRIBE. When the connection breaks, all lanes are asked for anew, and then somebody
-is told: between the two something may have been missed. A connection can also be open and deaf. So we publish to
-ourselves, the way all publications go, and hang up if it does not arrive.
+A channel's notifications come on its *lane*, to which we subscribe. What is wanted and not yet asked for leaves
+together in one SUBSCRIBE. When the connection breaks, all lanes are asked for anew, and then somebody is told: between
+the two something may have been missed. A connection can also be open and deaf. So we publish to ourselves, the way all
+publications go, and hang up if it does not arrive.
 """
 
 from __future__ import annotations
@@ -35,16 +35,14 @@ class Lane:
 
     Attributes:
         partition: whose hash tag is in the name; lanes of one SSUBSCRIBE must share it.
-        users: watched channels whose notifications come on it.
         waiting: those who want to know when it is.
     """
 
-    __slots__ = ("confirmed", "name", "partition", "users", "waiting")
+    __slots__ = ("confirmed", "name", "partition", "waiting")
 
     def __init__(self, name: bytes, partition: int) -> None:
         self.name = name
         self.partition = partition
-        self.users = 0
         self.confirmed = False
         self.waiting: list[Waiter] = []
 
@@ -97,25 +95,19 @@ class Ear:
     # From anywhere.
 
     def use(self, lane: Lane, waiter: Waiter) -> bool:
-        """One more user of this lane. True: it is confirmed, and `waiter` is not needed. Then `flush`."""
+        """Have this lane. True: it is confirmed, and `waiter` is not needed. Then `flush`."""
         with self._lock:
             lane = self._lanes.setdefault(lane.name, lane)
-            lane.users += 1
-            if lane.users == 1:
-                self._changes[lane.name] = lane
+            self._changes[lane.name] = lane
             if not lane.confirmed:
                 lane.waiting.append(waiter)
             return lane.confirmed
 
     def adopt(self, lane: Lane) -> None:
-        """Take a lane that another ear gave up, with its users and those who wait for it. Then `flush`."""
+        """Take a lane that another ear gave up, with those who wait for it. Then `flush`."""
         with self._lock:
             lane.confirmed = False
-            here = self._lanes.setdefault(lane.name, lane)
-            if here is not lane:
-                here.users += lane.users
-                here.waiting += lane.waiting
-            self._changes[lane.name] = here
+            self._lanes[lane.name] = self._changes[lane.name] = lane
 
     def wait(self, name: bytes, waiter: Waiter) -> bool:
         """`waiter` is woken when the lane is confirmed. True: it is now."""
@@ -125,18 +117,12 @@ class Ear:
                 lane.waiting.append(waiter)
             return lane is not None and lane.confirmed
 
-    def leave(self, name: bytes) -> bool:
-        """One user less. True: it was the last; then `flush`."""
+    def leave(self, name: bytes) -> None:
+        """No longer have it. Then `flush`."""
         with self._lock:
-            lane = self._lanes.get(name)
-            if lane is None:
-                return False
-            lane.users -= 1
-            if lane.users > 0:
-                return False
-            del self._lanes[name]
-            self._changes[name] = lane
-            return True
+            lane = self._lanes.pop(name, None)
+            if lane is not None:
+                self._changes[name] = lane
 
     def lanes(self) -> list[Lane]:
         """Those of channels."""

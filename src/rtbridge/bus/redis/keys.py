@@ -46,12 +46,8 @@ class Keys:
         return tag + b"due:" + name, tag + b"values:" + name, tag + b"claims:" + name
 
     def lane(self, channel: str) -> bytes:
-        """The name that notifications of a channel go to.
-
-        Private channels, whose names begin with `@`, are many and silent: those of a partition share one lane, so
-        that to watch one costs no subscription.
-        """
-        return self._tag(channel) + (b"lane:@" if channel.startswith("@") else b"lane:" + channel.encode())
+        """The name that notifications of a channel go to."""
+        return self._tag(channel) + b"lane:" + channel.encode()
 
     def probe(self, partition: int, name: str) -> bytes:
         """The lane on which a process hears itself."""

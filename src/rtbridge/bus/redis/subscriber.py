@@ -82,10 +82,10 @@ class Subscriber:
         with self._lock:
             if self._watched.pop(channel.encode(), None) is None:
                 return
-            ear = self._places.get(lane)
-            if ear is None or not ear.leave(lane):
+            ear = self._places.pop(lane, None)
+            if ear is None:
                 return
-            del self._places[lane]
+            ear.leave(lane)
         ear.flush()
 
     def close(self) -> None:
