@@ -135,8 +135,8 @@ class Log(Protocol):
     def position(self, channel: str) -> Position:
         """Where the log stands. Gives a log that has none its epoch.
 
-        Epoch and counter live for `limits.position_ttl` seconds after the last publish, position or watch,
-        however short the history is kept.
+        Epoch and counter live for `limits.position_ttl` seconds after the last publish, read, position or
+        watch, however short the history is kept.
         """
 
     def positions(self, channels: Sequence[str]) -> list[Position]:

@@ -133,8 +133,8 @@ class RedisBus:
 
     def watch(self, channel: str) -> None:
         self._check_open()
-        self._subscriber.watch(channel, self._limits.bus_timeout)
-        self.position(channel)  # it lives as long as it is watched
+        # It lives as long as it is watched.
+        self._subscriber.watch(channel, self._limits.bus_timeout, lambda: self.position(channel))
 
     def unwatch(self, channel: str) -> None:
         self._check_open()

@@ -27,6 +27,8 @@ CONNECT = 2.0
 """Seconds a connection may take."""
 PROBE_EVERY, PROBE_PATIENCE = 2.5, 4.0
 """Seconds between probes, and until one that did not arrive shows that we are deaf."""
+MANY = 32
+"""Messages after which others have their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 
 
@@ -227,8 +229,11 @@ class Ear:
             if anew and not self._asked and not self._changes:
                 anew = False
                 self._owner.live()
-            for message in link.receive(self._next_probe):
+            messages = link.receive(self._next_probe)
+            for message in messages:
                 self._message(message)
+            if len(messages) >= MANY:
+                self.world.give_way()  # more may be there already: then reading waits for nothing
             if time.monotonic() >= self._next_probe:
                 self._check(link)
 

@@ -115,6 +115,9 @@ class GreenletWorld:
     def sleep(self, seconds: float) -> None:
         gevent.sleep(seconds)
 
+    def give_way(self) -> None:
+        gevent.sleep(0)
+
     def resolve(self, host: str, port: int) -> list[tuple[Any, ...]]:
         found = self.hub.resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
         return cast("list[tuple[Any, ...]]", found)

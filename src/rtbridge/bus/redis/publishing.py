@@ -19,6 +19,8 @@ from rtbridge.config import Limits
 
 RECEIPT_TTL = 60.0
 """Seconds that a place's receipt is kept: longer than a publisher goes on trying."""
+FOR_EVER = 315_360_000.0
+"""Seconds (10 years) that an infinite history is kept."""
 CACHED = 4096
 """Channels whose packed parts are remembered."""
 
@@ -56,7 +58,7 @@ class _Prepared:
             channel.encode(),
             keep.kind[0].encode(),
             b"%d" % keep.size,
-            milliseconds(min(keep.ttl, log_ttl)),
+            b"0" if keep.kind == "latest" else milliseconds(min(keep.ttl, FOR_EVER)),
             milliseconds(log_ttl),
             word,
             keys.lane(channel),

@@ -52,8 +52,11 @@ class Subscriber:
         self._closed = False
         self.listener: Listener | None = None
 
-    def watch(self, channel: str, patience: float) -> None:
+    def watch(self, channel: str, patience: float, meanwhile: Callable[[], object]) -> None:
         """
+        Args:
+            meanwhile: what there is to do while the confirmation is on its way.
+
         Raises:
             BusUnavailable: it was not confirmed in time. Then it is not watched, unless it was before.
         """
@@ -70,7 +73,11 @@ class Subscriber:
                 live = place is not None and place.wait(lane, waiter)
             else:
                 live = self._enter(Lane(lane, self._keys.partition(channel)), client, deadline, waiter)
+            meanwhile()
             live = live or waiter.wait(deadline - time.monotonic())
+        except BaseException:
+            live = False
+            raise
         finally:
             if not live and not known:
                 self.unwatch(channel)

@@ -56,6 +56,9 @@ class World(Protocol):
 
     def sleep(self, seconds: float) -> None: ...
 
+    def give_way(self) -> None:
+        """Let others run, where they do not by themselves."""
+
     def resolve(self, host: str, port: int) -> list[tuple[Any, ...]]:
         """What `socket.getaddrinfo` gives for a TCP connection."""
 
@@ -103,6 +106,9 @@ class ThreadWorld:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def give_way(self) -> None:
+        pass
 
     def resolve(self, host: str, port: int) -> list[tuple[Any, ...]]:
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))

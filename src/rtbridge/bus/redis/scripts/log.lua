@@ -28,3 +28,15 @@ local function save(log, epoch, last, kind, fence, ttl)
   redis.call('SET', log, epoch .. ' ' .. last .. ' ' .. kind .. ' ' .. fence, 'PX', ttl)
 end
 
+-- Give a log at least `ttl` from now, if it has not. It gets a little more, so that most renewals write nothing. A latest
+-- value lives as long as its log.
+local function renew(log, history, kind, ttl)
+  if redis.call('PTTL', log) < ttl then
+    local longer = string.format('%.0f', ttl + math.floor(ttl / 64))
+    redis.call('PEXPIRE', log, longer)
+    if kind == 'l' then
+      redis.call('PEXPIRE', history, longer)
+    end
+  end
+end
+

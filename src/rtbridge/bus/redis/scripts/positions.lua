@@ -5,19 +5,17 @@
 --       2 fence
 --       3... an epoch for each log, should it be new
 --
--- Promise: returns "<epoch>.<offset>" for each log. Each lives at least ARGV[1] from now. Most calls write nothing: a
--- renewal lasts a little longer than asked, and the next one waits until that little is over.
+-- Promise: returns "<epoch>.<offset>" for each log. Each lives at least ARGV[1] from now.
 
 local ttl = tonumber(ARGV[1])
-local longer = string.format('%.0f', ttl + math.floor(ttl / 64))
 local answer = {}
 for i = 1, #KEYS, 2 do
-  local epoch, last, kind, new = open(KEYS[i], KEYS[i + 1], ARGV[2 + (i + 1) / 2], ARGV[2])
+  local log, history = KEYS[i], KEYS[i + 1]
+  local epoch, last, kind, new = open(log, history, ARGV[2 + (i + 1) / 2], ARGV[2])
   if new then
-    save(KEYS[i], epoch, last, kind, ARGV[2], longer)
-  elseif redis.call('PTTL', KEYS[i]) < ttl then
-    redis.call('PEXPIRE', KEYS[i], longer)
+    save(log, epoch, last, kind, ARGV[2], 1)
   end
+  renew(log, history, kind, ttl)
   answer[#answer + 1] = epoch .. '.' .. last
 end
 return answer

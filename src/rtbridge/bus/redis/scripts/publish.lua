@@ -6,7 +6,7 @@
 -- ARGV  1 channel
 --       2 kind: h, l or v
 --       3 publications to keep
---       4 milliseconds to keep the history
+--       4 milliseconds to keep the history; 0: as long as the log
 --       5 milliseconds to keep the log
 --       6 PUBLISH or SPUBLISH
 --       7 where to
@@ -40,7 +40,7 @@ if size > 0 then
   elseif over > 1 then
     redis.call('LTRIM', KEYS[3], -size, -1)
   end
-  redis.call('PEXPIRE', KEYS[3], ARGV[4])
+  redis.call('PEXPIRE', KEYS[3], ARGV[4] == '0' and ARGV[5] or ARGV[4])
 end
 redis.call('SET', KEYS[1], ARGV[11] .. ' ' .. position, 'PX', ARGV[12])
 redis.call(ARGV[6], ARGV[7], ARGV[1] .. '\n' .. epoch .. ' ' .. entry)

@@ -6,17 +6,19 @@
 --       2 offset read so far
 --       3 most publications
 --       4 most bytes of data, but one publication in any case
---       5 milliseconds to keep a new log
+--       5 milliseconds to keep the log
 --       6 epoch for a new log
 --       7 fence
 --
 -- Promise: returns {position of the log, state, entry, entry, ...}, entries oldest first. State is `whole`, `more` (cut)
--- or `gap` (what comes after cannot be given whole; no entries). A log that has no epoch gets one.
+-- or `gap` (what comes after cannot be given whole; no entries). A log that has no epoch gets one; it gets
+-- a new lease of life.
 
 local epoch, last, kind, new = open(KEYS[1], KEYS[2], ARGV[6], ARGV[7])
 if new then
-  save(KEYS[1], epoch, last, kind, ARGV[7], ARGV[5])
+  save(KEYS[1], epoch, last, kind, ARGV[7], 1)
 end
+renew(KEYS[1], KEYS[2], kind, tonumber(ARGV[5]))
 local limit, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local answer = {epoch .. '.' .. last, 'whole'}
 local taken, bytes = 0, 0
