@@ -254,7 +254,6 @@ def test_thousands_of_channels_are_live_soon_after_redis_is_back(server: PlainRe
         worker.join()
     server.kill()
     until(lambda: not bus._subscriber._ears[None]._link, "the end of the connection")
-    time.sleep(0.5)
     before = len(recorder.suspects)
     server.start()
     back = time.monotonic()
@@ -291,9 +290,11 @@ def test_a_deaf_link_is_noticed(server: PlainRedis) -> None:
         recorder = listening(bus)
         bus.watch("news")
         until(lambda: recorder.suspects, "being live")
+        ear = bus._subscriber._ears[None]
+        link = ear._link
         proxy.deaf = True
         begin = time.monotonic()
-        until(lambda: not bus._subscriber._ears[None]._link, "hanging up")
+        until(lambda: ear._link is not link, "hanging up")
         took = time.monotonic() - begin
         proxy.deaf = False
         print(f"noticed after {took:.1f} s")
@@ -346,3 +347,37 @@ def test_a_full_redis_refuses_and_says_so(server: PlainRedis) -> None:
         assert not isinstance(raised.value, BusUnavailable)
         client.config_set("maxmemory", 0)
     assert bus.publish("news", b"3", History()).offset == 2
+
+
+def test_a_connection_that_redis_closed_while_it_was_idle_costs_nobody_an_error(server: PlainRedis) -> None:
+    """Also what must not be repeated: nothing had been sent."""
+    bus = make(server, QUICK)
+    assert bus.add("k0", b"1", 60.0) is None
+    for number in range(1, 4):
+        kill_clients(server)
+        time.sleep(1.1)  # the time after which a connection counts as idle
+        assert bus.add(f"k{number}", b"1", 60.0) is None
+
+
+def test_one_whose_time_is_over_does_not_end_the_others_wait(server: PlainRedis) -> None:
+    bus = make(server, replace(QUICK, bus_timeout=8.0))
+    bus.publish("news", b"0", History())
+    client = bus._client()
+    with server.client() as admin:
+        admin.client_pause(1500)
+    short: list[BaseException] = []
+
+    def hurry() -> None:
+        pipeline = next(iter(client._pipelines.values()))
+        try:
+            pipeline.ask([b"*1\r\n$4\r\nPING\r\n"], time.monotonic() + 0.2)
+        except BusUnavailable as error:
+            short.append(error)
+
+    hurried = threading.Thread(target=hurry)
+    hurried.start()
+    time.sleep(0.05)
+    before = bus.publish("news", b"1", History())  # waits while the other one leads
+    hurried.join()
+    assert short and before.offset == 2
+    assert not next(iter(client._pipelines.values())).broken

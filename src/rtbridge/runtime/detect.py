@@ -31,7 +31,8 @@ def in_gevent() -> bool:
     if greenlet is None or gevent is None or hub is None:
         return False
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("socket"):
+    patched = getattr(monkey, "is_module_patched", None)  # another thread may be importing it just now
+    if patched is not None and patched("socket"):
         return True  # then the main greenlet, too, gives way to others
     ancestor = greenlet.getcurrent().parent
     while ancestor is not None and not isinstance(ancestor, hub.Hub):

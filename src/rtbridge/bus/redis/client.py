@@ -22,7 +22,7 @@ from rtbridge.runtime import native_lock
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds between attempts: doubled each time."""
-TRY_AGAIN = 0.5
+TRY_AGAIN, TRIAL = 0.5, 1.0
 """Seconds between attempts while the breaker is open, and the longest that one takes."""
 REPLICA_SHARE = 0.7
 """Of the time for one question, what a replica may take to confirm: so that it can be said that none did."""
@@ -54,7 +54,7 @@ class Breaker:
             if now < self._next_try:
                 raise BusUnavailable(f"Redis is out of reach: {self._why}")
             self._next_try = now + TRY_AGAIN
-        return min(deadline, now + TRY_AGAIN)
+        return min(deadline, now + TRIAL)
 
     def open(self, why: str) -> None:
         with self._lock:
@@ -205,7 +205,8 @@ class Client:
             pipeline = self._pipelines.get(address)
             if pipeline is None or pipeline.broken:
                 link = Greeted(self.world, self._settings, address, deadline)
-                pipeline = Pipeline(self.world, link, self._settings.durable, self._patience * REPLICA_SHARE)
+                wait = self._patience * REPLICA_SHARE
+                pipeline = Pipeline(self.world, link, self._settings.durable, wait, self._patience)
                 self._pipelines[address] = pipeline
                 if not self._topology.sharded:
                     self._leave_all_but(address)

@@ -200,22 +200,27 @@ class Ear:
                 if address is None:
                     return
                 link = Greeted(self.world, self._settings, address, deadline)
-            except BusError as error:
-                if not told:  # once for each time it is away
-                    logger.warning("Not hearing of publications: %s", error)
+            except Exception as error:
+                self._complain("Not hearing of publications", error, told)
                 told = True
             else:
                 pause, told = FIRST_PAUSE, False
                 try:
                     self._listen(link)
-                except LinkLost as lost:
-                    if not self._closed:
-                        logger.warning("Stopped hearing of publications: %s", lost)
+                except Exception as error:
+                    self._complain("Stopped hearing of publications", error, self._closed)
                 finally:
                     self._lost(link)
             if not self._closed:
                 self.world.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _complain(self, what: str, error: Exception, told: bool) -> None:
+        """Once for each time that Redis is away. Whatever it is, it must not end the hearing for good."""
+        if not isinstance(error, BusError):
+            logger.error("%s", what, exc_info=error)
+        elif not told:
+            logger.warning("%s: %s", what, error)
 
     def _listen(self, link: Greeted) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -68,9 +69,16 @@ class GreenletWorld:
     """Made in the OS thread whose hub it is."""
 
     def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+        self._hub = weakref.ref(hub)  # a hub goes with its thread, and its connections with it
         self._ident = native_ident()
         self._home = self._ident()
+
+    @property
+    def hub(self) -> Hub:
+        hub = self._hub()
+        if hub is None:
+            raise RuntimeError("the thread of this gevent hub has ended")
+        return hub
 
     def is_here(self) -> bool:
         return self._ident() == self._home

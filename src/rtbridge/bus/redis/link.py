@@ -20,7 +20,7 @@ import hiredis
 from rtbridge.bus.redis.address import Address, Settings
 from rtbridge.bus.redis.world import World
 from rtbridge.errors import BusError, BusUnavailable
-from rtbridge.runtime.native import original
+from rtbridge.runtime.native import native_lock, original
 
 ReplyError = hiredis.ReplyError
 CHUNK = 65_536
@@ -49,6 +49,7 @@ class Link:
         self._world = world
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._tls: ssl.SSLObject | None = None
+        self._tls_lock = native_lock()  # one thread may send while another one receives
         self._closed = False
         try:
             self._sock = _connect(world, address, deadline)
@@ -63,8 +64,9 @@ class Link:
         """Raises LinkLost."""
         try:
             if self._tls is not None:
-                self._tls.write(data)
-                data = self._outgoing.read()
+                with self._tls_lock:
+                    self._tls.write(data)
+                    data = self._outgoing.read()
             self._send_raw(data, deadline)
         except (OSError, ValueError) as error:
             raise LinkLost(f"lost Redis at {self.address}: {error}", sent=True) from error
@@ -105,6 +107,15 @@ class Link:
                 raise LinkLost(f"Redis at {self.address} does not answer", sent=True)
             replies += more
         return replies
+
+    def has_ended(self) -> bool:
+        """Whether the other end has closed, while nothing is expected from it."""
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def hang_up(self) -> None:
         """Wake whoever receives, who then closes. From anywhere."""
@@ -148,7 +159,8 @@ class Link:
         while True:
             if self._tls is not None:
                 try:
-                    return self._tls.read(CHUNK)
+                    with self._tls_lock:
+                        return self._tls.read(CHUNK)
                 except ssl.SSLWantReadError:
                     pass
                 except ssl.SSLZeroReturnError:

@@ -9,6 +9,7 @@ once, and the more callers there are, the larger the flights.
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ FLIGHTS = 2
 """On their way at once: while the server works on one, we work on the other."""
 FLIGHT_SIZE = 256
 """Most calls in one."""
+IDLE = 1.0
+"""Seconds after which it is worth while to look whether the server has closed an unused connection."""
 
 
 class NotCopied(BusUnavailable):
@@ -49,9 +52,10 @@ class Pipeline:
     Args:
         durable: replies are given only when a replica has what was written.
         wait: seconds that it may take.
+        stall: seconds without any reply, while some are awaited, after which the connection is given up.
     """
 
-    def __init__(self, world: World, link: Greeted, durable: bool, wait: float) -> None:
+    def __init__(self, world: World, link: Greeted, durable: bool, wait: float, stall: float) -> None:
         self.fence = link.fence
         self.address = link.address
         self.broken = False
@@ -64,6 +68,8 @@ class Pipeline:
         self._flights: deque[int] = deque()
         self._sending = False
         self._led = False
+        self._stall = stall
+        self._quiet_since = time.monotonic()
 
     def ask(self, commands: Sequence[bytes], deadline: float) -> list[Any]:
         """The replies, errors among them.
@@ -77,6 +83,8 @@ class Pipeline:
         with self._lock:
             if self.broken:
                 raise LinkLost(f"lost Redis at {self.address}")
+            if not self._sent and not self._unsent:
+                self._wake_up()
             self._unsent += calls
             if not self._led:
                 self._led = last.lead = True
@@ -96,6 +104,19 @@ class Pipeline:
     def abandon(self) -> None:
         """In the child of a fork."""
         self._link.abandon()
+
+    def _wake_up(self) -> None:
+        """The first question for a while. With the lock held.
+
+        Raises:
+            LinkLost: the server has closed the connection meanwhile; nothing was sent.
+        """
+        now = time.monotonic()
+        if now - self._quiet_since > IDLE and not self._led and self._link.has_ended():
+            self.broken = True
+            self._link.close()
+            raise LinkLost(f"Redis at {self.address} closed the connection while it was idle")
+        self._quiet_since = now
 
     def _go(self, call: Call) -> None:
         """Whoever leaves, also by an exception, hands on the lead if it has it."""
@@ -123,8 +144,13 @@ class Pipeline:
                 self._fail(lost)
                 break
             if not replies:
-                self._fail(LinkLost(f"Redis at {self.address} did not answer in time", sent=True))
+                late = LinkLost(f"Redis at {self.address} did not answer in time", sent=True)
+                if time.monotonic() - self._quiet_since >= self._stall:
+                    self._fail(late)
+                else:
+                    mine.error = late  # its own time is over; others may have more
                 break
+            self._quiet_since = time.monotonic()
             woken = self._distribute(replies, mine)
             self._send(deadline)
             self._world.wake(woken)
