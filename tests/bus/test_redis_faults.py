@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -381,3 +381,29 @@ def test_one_whose_time_is_over_does_not_end_the_others_wait(server: PlainRedis)
     hurried.join()
     assert short and before.offset == 2
     assert not next(iter(client._pipelines.values())).broken
+
+
+def test_records_and_leases_tell_the_truth_when_the_reply_was_lost(server: PlainRedis) -> None:
+    """Each is done, its reply is lost, and it is asked again: the answer must be that of the first time."""
+    with TcpProxy(server.port) as proxy:
+        bus = make(server, port=proxy.port)
+        bus.put("there", b"0", 60.0)
+
+        def lose_one(question: Callable[[], object]) -> object:
+            proxy.lose_replies = True
+            answers: list[object] = []
+            asking = threading.Thread(target=lambda: answers.append(question()))
+            asking.start()
+            time.sleep(0.1)
+            proxy.lose_replies = False
+            proxy.drop_all()
+            asking.join(20)
+            return answers[0]
+
+        assert lose_one(lambda: bus.add("k", b"1", 60.0)) is None
+        assert lose_one(lambda: bus.add("k", b"2", 60.0)) == b"1"
+        assert lose_one(lambda: bus.replace("there", b"0", b"1", 60.0)) is True
+        assert lose_one(lambda: bus.hold("room", "ada", 60.0)) is True
+        assert lose_one(lambda: bus.hold("room", "ada", 60.0)) is False
+        assert lose_one(lambda: bus.release("room", "ada")) is True
+        assert lose_one(lambda: bus.release("room", "ada")) is False

@@ -144,10 +144,8 @@ class RedisBus:
     # Records.
 
     def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
-        name = self._keys.record(key)
-        command = script("add").command([name], value, milliseconds(ttl))
-        there: bytes | None = self._ask(key, lambda _: command, again=False)
-        return there
+        answer: bytes = self._once(key, "add", [self._keys.record(key)], value, milliseconds(ttl))
+        return None if answer == b"-" else answer[1:]
 
     def put(self, key: str, value: bytes, ttl: float) -> None:
         command = pack("SET", self._keys.record(key), value, "PX", milliseconds(ttl))
@@ -160,8 +158,7 @@ class RedisBus:
 
     def replace(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
         name = self._keys.record(key)
-        command = script("replace").command([name], expected, value, milliseconds(ttl))
-        return bool(self._ask(key, lambda _: command, again=False))
+        return bool(self._once(key, "replace", [name], expected, value, milliseconds(ttl)) == b"1")
 
     def delete(self, key: str) -> None:
         command = pack("DEL", self._keys.record(key))
@@ -171,26 +168,39 @@ class RedisBus:
 
     def hold(self, group: str, name: str, ttl: float, value: bytes = b"") -> bool:
         arguments = (name.encode(), milliseconds(ttl), value, milliseconds(LAPSED_KEPT))
-        return bool(self._ask_leases("hold", group, *arguments))
+        return bool(self._once(group, "hold", self._leases(group), *arguments) == b"1")
 
     def release(self, group: str, name: str, *, only_lapsed: bool = False) -> bool:
-        return bool(self._ask_leases("release", group, name.encode(), b"1" if only_lapsed else b"0"))
+        arguments = (name.encode(), b"1" if only_lapsed else b"0")
+        return bool(self._once(group, "release", self._leases(group), *arguments) == b"1")
 
     def held(self, group: str) -> dict[str, bytes]:
-        return _pairs(self._ask_leases("held", group, again=True))
+        command = script("held").command(self._leases(group))
+        return _pairs(self._ask(group, lambda _: command))
 
     def lapsed(self, group: str, retry_in: float, limit: int) -> dict[str, bytes]:
+        """Asking again is safe: a claim whose answer was lost is handed out again."""
         arguments = (milliseconds(retry_in), b"%d" % limit, milliseconds(LAPSED_KEPT))
-        return _pairs(self._ask_leases("lapsed", group, *arguments))
+        command = script("lapsed").command(self._leases(group), *arguments)
+        return _pairs(self._ask(group, lambda _: command))
 
-    def _ask_leases(self, name: str, group: str, *arguments: bytes, again: bool = False) -> Any:
-        command = script(name).command(list(self._keys.leases(group)), *arguments)
-        return self._ask(group, lambda _: command, again=again)
+    def _leases(self, group: str) -> list[bytes]:
+        return list(self._keys.leases(group))
 
     # Asking.
 
-    def _ask(self, name: str, command: Command, *, again: bool = True) -> Any:
-        return self._client().ask(self._keys.partition(name), command, again=again)
+    def _ask(self, name: str, command: Command) -> Any:
+        """For what may be done twice."""
+        return self._client().ask(self._keys.partition(name), command)
+
+    def _once(self, name: str, what: str, keys: list[bytes], *arguments: bytes) -> Any:
+        """For what may not: with a receipt."""
+        client = self._client()
+        outgoing = self._publishing.once(name, what, keys, *arguments)
+        try:
+            return client.ask(outgoing.partition, outgoing.packed)
+        finally:
+            self._publishing.done(outgoing)
 
     def _check_open(self) -> None:
         if self._closed:

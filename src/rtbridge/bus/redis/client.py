@@ -1,6 +1,6 @@
 """Asking Redis from one world: over shared pipelines, with our own retries, and with a breaker.
 
-What is asked may be asked again where that changes nothing; a publish carries a receipt for it. It goes on until
+What is asked may be asked again: it changes nothing the second time, or it carries a receipt. It goes on until
 the time is over. Then the breaker is open: others fail at once, and only now and then one tries.
 """
 
@@ -83,11 +83,8 @@ class Client:
         self._connecting = world.lock()
         self._pipelines: dict[Address, Pipeline] = {}
 
-    def ask(self, partition: int, command: Command, *, again: bool = True) -> Any:
-        """The reply to one command.
-
-        Args:
-            again: whether it may be repeated when nobody knows if it was carried out.
+    def ask(self, partition: int, command: Command) -> Any:
+        """The reply to one command, which may be sent again when nobody knows if it was carried out.
 
         Raises:
             BusUnavailable: Redis is out of reach.
@@ -101,8 +98,6 @@ class Client:
                 self._breaker.close()
                 return reply
             except LinkLost as lost:
-                if lost.sent and not again:
-                    raise BusUnavailable(f"{lost}; nobody knows whether it was done") from lost
                 if time.monotonic() + pause >= deadline:
                     self._breaker.open(str(lost))
                     raise BusUnavailable(str(lost)) from lost

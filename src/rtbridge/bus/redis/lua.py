@@ -9,7 +9,9 @@ from importlib.resources import files
 
 OF_LOGS = ("publish", "read", "positions")
 """Those that begin with log.lua."""
-NAMES = (*OF_LOGS, "add", "replace", "hold", "release", "held", "lapsed")
+ONCE = ("add", "replace", "hold", "release")
+"""Those that begin with once.lua."""
+NAMES = (*OF_LOGS, *ONCE, "held", "lapsed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,6 @@ class Script:
 @cache
 def script(name: str) -> Script:
     folder = files("rtbridge.bus.redis") / "scripts"
-    parts = ["log", name] if name in OF_LOGS else [name]
+    parts = ["log", name] if name in OF_LOGS else ["once", name] if name in ONCE else [name]
     source = b"".join((folder / f"{part}.lua").read_bytes() for part in parts)
     return Script(source, hashlib.sha1(source).hexdigest().encode())

@@ -26,17 +26,22 @@ CACHED = 4096
 
 
 class Outgoing:
-    """One publication's command: complete but for the fence, which the connection knows."""
+    """A command that leaves a receipt: complete but for the fence, which the connection knows.
+
+    `after` follows the fence; None: the command has none.
+    """
 
     __slots__ = ("_after", "_before", "partition", "place")
 
-    def __init__(self, partition: int, place: int, before: bytes, after: bytes) -> None:
+    def __init__(self, partition: int, place: int, before: bytes, after: bytes | None) -> None:
         self.partition = partition
         self.place = place  # 0: none
         self._before = before
         self._after = after
 
     def packed(self, fence: bytes) -> bytes:
+        if self._after is None:
+            return self._before
         return b"%b$%d\r\n%b\r\n%b" % (self._before, len(fence), fence, self._after)
 
 
@@ -108,6 +113,14 @@ class Publishing:
         """It will not be tried again: its place is free."""
         if outgoing.place:
             self._free.append(outgoing.place)
+
+    def once(self, name: str, what: str, keys: list[bytes], *arguments: bytes) -> Outgoing:
+        """The command for a script that begins with scripts/once.lua, about something of this name."""
+        place = self._take_place()
+        receipt = b"%b%d" % (self._keys.receipt(name, self._publisher), place)
+        number = b"%d" % next(self._numbers)
+        command = script(what).command([*keys, receipt], *arguments, number, milliseconds(RECEIPT_TTL))
+        return Outgoing(self._keys.partition(name), place, command, None)
 
     def epoch(self) -> bytes:
         """A new one, 12 characters. Unlike `contract.new_epoch` without asking the operating system each time."""

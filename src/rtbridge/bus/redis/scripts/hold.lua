@@ -1,4 +1,4 @@
--- Take or renew a lease.
+-- Take or renew a lease. See once.lua, too.
 --
 -- KEYS  1 due: sorted set of names by the millisecond in which they lapse
 --       2 values: hash of names
@@ -8,7 +8,7 @@
 --       3 value
 --       4 milliseconds after which a lapse is forgotten
 --
--- Promise: returns 1 if others may think it gone (it was absent, or its lapse had been claimed), else 0.
+-- Promise: answers 1 if others may think it gone (it was absent, or its lapse had been claimed), else 0.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -30,4 +30,4 @@ for i = 1, 3 do
     redis.call('PEXPIRE', KEYS[i], string.format('%.0f', ttl))
   end
 end
-return (not there or claimed == 1) and 1 or 0
+return answer((not there or claimed == 1) and '1' or '0')
