@@ -48,6 +48,9 @@ class Site(_Server):  # type: ignore[misc]
     """
 
     accept: Accept
+    max_accept = 1_000
+    """Connections accepted in one turn. When ten thousand come at once, who is not accepted soon is dropped by the
+    kernel, whose queue is full, and tries again a second later."""
 
     def __init__(self, listener: Any, app: Callable[..., Any], loop: Loop) -> None:
         super().__init__(listener, app, log=None, error_log=_log, handler_class=_Handler)
