@@ -115,6 +115,23 @@ test("sent, and its reply was lost: the page after gets it, and it ran once", as
     assert.deepEqual(ran, ["one"]);
 });
 
+test("a server that has no room for it, or no bus, is asked again", async () => {
+    const { advance, load, ran, server } = begin();
+    const { rt } = await load();
+    await advance(1000);
+    const answers = { one: [{ code: 201, retry_after: 10 }, { code: 200 }], two: [{ code: 201 }] };
+    server.refuse = ({ type, params }) => type === "call" ? answers[params.text].shift() : undefined;
+    const done = rt.call("save", { text: "one" }, { offline: 600 });
+    const hasty = rt.call("save", { text: "two" });
+    silently(hasty);
+    await advance(14000);
+    await assert.rejects(hasty, { code: 201 });
+    assert.deepEqual(ran, []);
+    await advance(3000);
+    assert.equal(await done, "saved one");
+    assert.deepEqual(ran, ["one"]);
+});
+
 test("while its page lives no other sends it", async () => {
     const { advance, load, ran, server } = begin();
     const first = await load();

@@ -89,7 +89,7 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
         const problem = problemOf(message);
         asked.delete(id);
         // Requests with calls outlive their link.
-        if (type === "error" && target) return "feeds" in target ? refused(target, problem) : session.settle(target, problem);
+        if (type === "error" && target) return "feeds" in target ? refused(target, problem) : session.deny(target, problem);
         if (target && "key" in target) return session.settle(target, undefined, message);
         if (over) return;
         if (type === "hello") {

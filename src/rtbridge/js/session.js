@@ -317,12 +317,29 @@ export function makeSession(env, changed, followApart, attend, given) {
         tell,
 
         /**
+         * The server has not carried a call out.
+         * @param {Call} call
+         * @param {Problem} problem
+         */
+        deny(call, problem) {
+            const { code, retryAfter = 5 } = problem;
+            // What is kept can wait until the server has room for it, or is whole again.
+            if (!call.sending || code !== 200 && code !== 201) return settle(call, problem);
+            call.waits = true;
+            env.setTimeout(() => {
+                call.waits = false;
+                call.link = undefined;
+                changed();
+            }, retryAfter * 1000);
+        },
+
+        /**
          * Send what waits over a link that works.
          * @param {Link} link
          */
         flush(link) {
             const waiting = [...calls.values()].filter(call => {
-                if (call.link) return false;
+                if (call.link || call.waits) return false;
                 // The stored reply belongs to the session it was sent in. In another one it would run a second time.
                 const elsewhere = call.client && call.client !== session.clientId;
                 const late = env.now() > call.deadline; // the page was asleep

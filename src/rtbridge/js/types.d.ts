@@ -169,6 +169,8 @@ export interface Call {
     name: string;
     /** The link that carries it; none while it waits. */
     link?: Link | undefined;
+    /** Whether the server asked us to come later. */
+    waits?: boolean;
     /** The session it must be sent in: the one it was sent in first. */
     client?: string | undefined;
     /** Whether it ever was. */
