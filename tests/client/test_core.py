@@ -541,3 +541,40 @@ def test_a_snapshot_apart() -> None:
     assert talk.core.receive_apart("news", answer, at(6))[0] == e.SnapshotFound(
         "news", at(1, "F"), b"[1]", True
     )
+
+
+# -- gaps of the slower of two connections
+
+
+def test_a_gap_of_a_connection_that_was_behind_is_no_gap_yet() -> None:
+    slow = Talk()
+    slow.follow(offset=5)
+    slow.poll()
+    fast = Talk(slow.core)
+    (command,) = fast.changes()
+    assert isinstance(command, m.Subscribe) and command.id is not None
+    fast.hear(m.Subscribed(command.id, "news", "history", at(7), True, publications(6, 7)))
+    assert slow.hear(m.GapPush("news", at(9))) == []
+    assert slow.core.channels["news"].cursor.position == at(7)
+    (again,) = slow.poll()
+    assert isinstance(again, m.Subscribe) and again.position == at(7)
+    (gap,) = slow.hear(m.Subscribed(again.id or 0, "news", "history", at(9), False))[:1]
+    assert gap == e.GapFound("news", at(9))
+
+
+def test_a_late_gap_to_another_log_is_one() -> None:
+    slow = Talk()
+    slow.follow(offset=5)
+    slow.poll()
+    fast = Talk(slow.core)
+    (command,) = fast.changes()
+    fast.hear(m.Subscribed(command.id or 0, "news", "history", at(7), True, publications(6, 7)))  # type: ignore[union-attr]
+    assert slow.hear(m.GapPush("news", at(0, "F"))) == [e.GapFound("news", at(0, "F"))]
+
+
+def test_a_late_gap_of_a_channel_apart_is_asked_again() -> None:
+    talk = Talk()
+    talk.follow(offset=5)
+    answer = ChannelAnswer("news", at(9), (), recovered=False)
+    assert talk.core.receive_apart("news", answer, at(3)) == []
+    assert talk.core.receive_apart("news", answer, at(5))[:1] == [e.GapFound("news", at(9))]

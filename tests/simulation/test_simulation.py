@@ -31,6 +31,8 @@ def test_nothing_is_lost_in_silence(tmp_path: Path, capsys: pytest.CaptureFixtur
         seconds=300.0,
         channels=world.channels(50, 10),
         kept={"long": 1000, "short": 20},
+        clients=8,
+        followers=2,
     )
     outcome = verdict_of(world.run(plan, tmp_path), plan, capsys)
     assert not set(faults.ALL) - set(outcome.faults)

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from rtbridge.client.errors import CallError
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.merge import Cursor
+from rtbridge.protocol.positions import Position
 
 
 class State(Enum):
@@ -59,12 +60,18 @@ class PendingCall:
 
 @dataclass(slots=True)
 class Standing:
-    """How a channel stands on one connection, since the `subscribe` command with this id."""
+    """How a channel stands on one connection, since the `subscribe` command with this id.
+
+    Attributes:
+        after: where this connection stands: what it asked to come after, and then what it was given up to. Another
+            connection may have brought the channel's cursor further.
+    """
 
     channel: Channel
     command_id: int
     state: State = State.ASKED
     told: dict[str, object] | None = None
+    after: Position | None = None
 
 
 @dataclass(slots=True, eq=False)

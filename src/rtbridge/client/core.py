@@ -107,7 +107,7 @@ class Core:
             if standing is None or standing.state is State.ASKED:
                 commands.append(self._subscribe(conversation, channel))
             elif standing.state is State.ON:
-                standing.told = channel.presence
+                standing.told, standing.after = channel.presence, channel.cursor.position
                 commands.append(
                     m.Subscribe(
                         None,
@@ -189,7 +189,9 @@ class Core:
             presence=channel.presence,
         )
         conversation.asked[command_id] = command
-        conversation.standing[channel.name] = Standing(channel, command_id, told=channel.presence)
+        conversation.standing[channel.name] = Standing(
+            channel, command_id, told=channel.presence, after=position
+        )
         return command
 
     # -- what was heard -----------------------------------------------------------------------------------
@@ -242,7 +244,7 @@ class Core:
         reply = m.Subscribed(
             1, name, channel.cursor.keep, answer.position, recovered, answer.publications, answer.more
         )
-        return self._merge(None, reply)
+        return [] if _is_late(channel, reply, after) else self._merge(None, reply)
 
     def end(self, conversation: Conversation) -> None:
         """A link ended: its calls have to be sent again elsewhere, under the same call ids."""
@@ -304,6 +306,12 @@ class Core:
             if conversation is not None and followed_here:
                 conversation.drop(channel.name)  # what was thrown away has to be asked for again
             return []
+        if conversation is not None and followed_here:
+            standing = conversation.standing[channel.name]
+            after, standing.after = standing.after, message.position
+            if _is_late(channel, message, after):
+                conversation.drop(channel.name)
+                return []
         merged = merge(channel.cursor, message)
         channel.cursor = merged.cursor
         found: list[e.Event] = []
@@ -364,6 +372,16 @@ class Core:
         if self.calls.pop(call_id, None) is None:
             return []
         return [e.CallOver(call_id, answer)]
+
+
+def _is_late(channel: Channel, message: _AboutChannel, after: Position | None) -> bool:
+    """Whether it tells of a gap to somebody who stood at `after`, while another connection brought us further in the
+    same log. What comes after our cursor may well be there still: that has to be asked for."""
+    here, there = channel.cursor.position, message.position
+    gap = isinstance(message, m.GapPush) or (isinstance(message, m.Subscribed) and message.recovered is False)
+    if not gap or here is None or here == after:
+        return False
+    return here.epoch == there.epoch and here.offset < there.offset
 
 
 def call_error(error: m.ErrorReply) -> CallError:
