@@ -6,6 +6,7 @@
  * @import {Session} from "./session.js"
  */
 import { isFinal, problemOf } from "./http.js";
+import { split } from "./merge.js";
 
 /**
  * How a channel stands on this connection: asked for; pushed here; or not here (followed apart, or to be tried later).
@@ -27,6 +28,8 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
     const followed = new Map();
     /** What we said of ourselves over this connection. @type {Map<Channel, unknown>} */
     const told = new Map();
+    /** Where this connection stands, while another may have brought the cursor further. @type {Map<Channel, string | undefined>} */
+    const stood = new Map();
     /** Whose command had this id. @type {Map<unknown, Channel | Call>} */
     const asked = new Map();
     let lastId = 1;
@@ -46,6 +49,7 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
     const subscribe = channel => {
         const { name, cursor: { position }, recent, snapshot, presence } = channel;
         told.set(channel, presence);
+        stood.set(channel, position);
         // Once confirmed, a poll repeats it without an id, and may be parked.
         const id = followed.get(channel) === "on" ? undefined : newId(channel);
         if (id) followed.set(channel, "asked");
@@ -82,6 +86,19 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
         }, (problem.retryAfter ?? 5) * 1000);
     };
 
+    /**
+     * Whether it is a gap of this connection only: it was behind another one in the same log, where what comes after the
+     * cursor may well be there still.
+     * @param {Channel} channel
+     * @param {Message} message
+     */
+    const isLate = ({ cursor: { position: own } }, { type, position, recovered }, /** @type {string | undefined} */ after) => {
+        if (!own || own === after || type === "snapshot" || type !== "gap" && recovered !== false) return false;
+        const [epoch, offset] = split(/** @type {string} */ (position));
+        const [ownEpoch, ownOffset] = split(own);
+        return epoch === ownEpoch && ownOffset < offset;
+    };
+
     /** @param {Message} message */
     const receive = message => {
         const { type, id, limit } = message;
@@ -106,7 +123,9 @@ export function makeLink(rung, env, session, drive, greeted, ended) {
             if (!channel || followed.get(channel) !== (id ? "asked" : "on")) return;
             if (type === "unsubscribed") return refused(channel, problem);
             if (id) followed.set(channel, limit ? "off" : "on");
-            const hole = session.merge(channel, message);
+            const after = stood.get(channel);
+            stood.set(channel, message.position);
+            const hole = isLate(channel, message, after) || session.merge(channel, message);
             if (id) session.limit(channel, limit);
             if (!hole || limit) return;
             if (duplex) driver.send([unsubscribe(channel), subscribe(channel)]);
