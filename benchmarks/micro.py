@@ -36,6 +36,10 @@ from rtbridge.protocol.polls import parse_poll_request
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 from rtbridge.runtime.loop import Loop
+from rtbridge.session.flusher import Flusher
+from rtbridge.session.live import LiveGroup, LiveGroups
+from rtbridge.session.subscription import Encoder
+from rtbridge.transports.carrier import socket_wire
 
 from .harness import Table, save
 
@@ -159,6 +163,43 @@ def dispatch() -> Path_:
     return run
 
 
+class _Sink:
+    """A socket that takes everything, and counts."""
+
+    def __init__(self) -> None:
+        self.sends = 0
+
+    def send(self, data: bytes, /) -> int:
+        self.sends += 1
+        return len(data)
+
+
+def live_group() -> Path_:
+    """Four publishes that leave together, to a live group of 200 sockets."""
+    loop, limits, metrics = _Loop(), Limits(), Metrics()
+    bus = MemoryBus(limits, loop.now)
+    fanout = Fanout(bus, cast(Loop, loop), limits, metrics)
+    bus.listen(fanout)
+    keep = History(100, ttl=3600)
+    tails: list[Any] = []
+    fanout.when_ready("photos", keep, tails.append)
+    groups = LiveGroups(fanout, Flusher(cast(Loop, loop)), Encoder(), limits, metrics)
+    group = LiveGroup(groups, "photos", socket_wire(JSON), tails[0].position())
+    fanout.join("photos", group)
+    sinks = [_Sink() for _ in range(200)]
+    group.members.update({cast(Any, object()): sink for sink in sinks})
+
+    def run() -> object:
+        before = sinks[-1].sends
+        for _ in range(4):
+            bus.publish("photos", DATA, keep)
+        loop.run()
+        assert sinks[-1].sends == before + 1
+        return sinks
+
+    return run
+
+
 def poll_answer() -> Path_:
     """A poll of two channels: its body read, its answer of one publication written."""
     body = (
@@ -189,6 +230,7 @@ def paths() -> dict[str, Path_]:
         "frame decode, 64": decode_frames(),
         "command parse": parse_commands(),
         "fanout dispatch, 200": dispatch(),
+        "live group, 200": live_group(),
         "poll answer": poll_answer(),
         "cursor codec": cursor,
     }

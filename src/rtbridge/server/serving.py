@@ -15,6 +15,7 @@ from rtbridge.bridge import find_bridge
 from rtbridge.config import Limits
 from rtbridge.errors import ConfigError
 from rtbridge.runtime import Loop
+from rtbridge.runtime.garbage import spare_what_stays
 from rtbridge.server.mount import Mount, mount_of
 from rtbridge.server.reactor import Reactor
 from rtbridge.wsgi.middleware import RealtimeMiddleware
@@ -123,6 +124,7 @@ def serve_on(
             middleware.bridge.services().parked.add(reactor)  # a drain answers what waits here, too
     site.accept = reactor.add
     told = Event()
+    spare_what_stays()
     site.start()
     if on_ready is not None:
         on_ready(told.set)
