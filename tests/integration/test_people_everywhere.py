@@ -143,8 +143,7 @@ def test_presence(site: Server, transport: str) -> None:
             change = seen.get(SECONDS)
         assert ask(site, do="who", room=room) == [["ada", {"name": "ADA"}, {"typing": True}]]
         feed.close()
-        while not change.left:
-            change = seen.get(SECONDS)
+        change = next(change for change in seen if change.left)
         assert change.people == () and ask(site, do="who", room=room) == []
 
 

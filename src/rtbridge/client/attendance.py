@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import TracebackType
 
+from rtbridge.client.errors import FeedClosed
 from rtbridge.client.feed import Feed, Gap, Snapshot
 from rtbridge.protocol.presence import Person, Roster, parse_snapshot, parse_telling
 
@@ -56,6 +57,15 @@ class Attendance:
             tuple(person for key, person in before.items() if key not in now),
             self._roster.count,
         )
+
+    def __iter__(self) -> Attendance:
+        return self
+
+    def __next__(self) -> Change:
+        try:
+            return self.get()
+        except FeedClosed:
+            raise StopIteration from None
 
     def close(self) -> None:
         """Follow it no more."""
