@@ -10,7 +10,7 @@ from typing import Any
 
 from counting import here
 
-from rtbridge import Bridge, Context, History, RealtimeMiddleware
+from rtbridge import Bridge, Context, History, Limits, RealtimeMiddleware
 
 folder = tempfile.mkdtemp(prefix="rtbridge-bench-recover-")
 counters = here()
@@ -32,7 +32,12 @@ def authenticate(environ: Mapping[str, Any]) -> str:
     return query()
 
 
-rt = Bridge(secret="not much of a secret", lock_file=os.path.join(folder, "lock"), authenticate=authenticate)
+rt = Bridge(
+    secret="not much of a secret",
+    lock_file=os.path.join(folder, "lock"),
+    authenticate=authenticate,
+    limits=Limits(user_channels=0, user_subscribes=0, user_calls=0, user_bytes=0),  # all are one user
+)
 feed = rt.channel("feed", str, keep=History(1000, ttl=3600))
 counters.count_bus(rt)
 

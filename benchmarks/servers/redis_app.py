@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from rtbridge import Bridge, Context, History, RealtimeMiddleware
+from rtbridge import Bridge, Context, History, Limits, RealtimeMiddleware
 
 
 def make(url: str) -> tuple[Bridge, Any]:
-    rt = Bridge(url, secret="not much of a secret", authenticate=lambda environ: "somebody")
+    one_user = Limits(user_channels=0, user_subscribes=0, user_calls=0, user_bytes=0)
+    rt = Bridge(url, secret="not much of a secret", authenticate=lambda environ: "somebody", limits=one_user)
     feed = rt.channel("feed", str, keep=History(1000, ttl=3600))
 
     @feed.authorize

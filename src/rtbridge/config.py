@@ -28,6 +28,32 @@ class Limits:
     """Channels one connection or poll may follow."""
     max_token: int = 16_384
     """Bytes of a session token."""
+    session_calls: float = 100.0
+    """Calls a second of one session. Here and below: counted in each process by itself, and 0 is no limit."""
+    user_calls: float = 300.0
+    """Calls a second of one user."""
+    address_calls: float = 3_000.0
+    """Calls a second from one address (of IPv6, one /64)."""
+    session_subscribes: float = 50.0
+    """New subscriptions a second of one session; repeated polls are none."""
+    user_subscribes: float = 200.0
+    """New subscriptions a second of one user."""
+    address_subscribes: float = 2_000.0
+    """New subscriptions a second from one address."""
+    session_bytes: float = 262_144.0
+    """Bytes a second from one session."""
+    user_bytes: float = 1_048_576.0
+    """Bytes a second from one user."""
+    address_bytes: float = 16_777_216.0
+    """Bytes a second from one address."""
+    user_channels: int = 5_000
+    """Channels that all connections of one user may follow, each counted for itself."""
+    address_channels: int = 100_000
+    """Channels that all connections from one address may follow, each counted for itself."""
+    rate_burst: float = 10.0
+    """Seconds' worth of each of these rates that may come at once."""
+    rate_entries: int = 50_000
+    """Sessions, users or addresses that a process remembers for each rate; the longest unused are forgotten."""
     body_timeout: float = 10.0
     """Seconds within which a POST body must have arrived."""
     head_timeout: float = 10.0

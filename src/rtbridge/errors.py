@@ -81,13 +81,22 @@ class ProtocolError(RtbridgeError):
     Attributes:
         code: an `ErrorCode` of `rtbridge.protocol.codes`.
         command_id: the `id` of the offending command, where one could be read.
+        retry_after: seconds after which it may be sent again, where that is known.
     """
 
-    def __init__(self, code: int, message: str, *, command_id: int | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        *,
+        command_id: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.command_id = command_id
+        self.retry_after = retry_after
 
 
 class FrameError(RtbridgeError):

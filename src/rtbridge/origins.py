@@ -73,6 +73,7 @@ class OriginRules:
         if proxies < 0:
             raise ConfigError(f"proxies is the number of trusted proxies, not {proxies}")
         self._proxies = proxies
+        self._addresses: dict[str, str] = {}
         wildcards = [text for text in allowed_origins if "*" in text]
         self._subdomains = frozenset(_wildcard(text) for text in wildcards)
         self._exact = frozenset(_configured(text, text) for text in allowed_origins if text not in wildcards)
@@ -150,6 +151,20 @@ class OriginRules:
             host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         return str(host).strip()
 
+    def address(self, environ: Environ) -> str:
+        """Where a request comes from, for counting: the address, of IPv6 its /64; "" where nobody can know.
+
+        Without trusted proxies an address that is not a public one is most likely a proxy's that we were not told
+        of, and stands for everybody.
+        """
+        text = self._forwarded(environ, _FOR) if self._proxies else environ.get("REMOTE_ADDR", "")
+        known = self._addresses.get(text)
+        if known is None:
+            if len(self._addresses) >= _ADDRESSES:
+                self._addresses.clear()
+            known = self._addresses[text] = _counted(text, self._proxies > 0)
+        return known
+
     def _forwarded(self, environ: Environ, key: str) -> str:
         """What the outermost trusted proxy wrote; anything further left may come from the client."""
         values = [value.strip().strip('"') for value in environ.get(key, "").split(",")]
@@ -157,6 +172,27 @@ class OriginRules:
 
 
 _NO_PORT = -1
+_FOR = "HTTP_X_FORWARDED_FOR"
+_ADDRESSES = 10_000  # of which we remember what to count them as
+
+
+def _counted(text: str, trusted: bool) -> str:
+    host = text
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if not (trusted or address.is_global):
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _host(text: str) -> str | None:

@@ -298,3 +298,36 @@ def test_an_origin_is_its_own_and_nobody_else_s(text: str) -> None:
     assert OriginRules().check("GET", environ(origin=text, host=host)) is None
     assert OriginRules().check("GET", environ(origin=text, host="x" + host)) is not None
     assert OriginRules([text]).check("GET", environ(origin=text, host="elsewhere")) is None
+
+
+@pytest.mark.parametrize(
+    ("proxies", "remote", "forwarded", "counted"),
+    [
+        (0, "8.8.8.8", "1.1.1.1", "8.8.8.8"),
+        (0, "8.8.8.8:4711", "", "8.8.8.8"),
+        (0, "127.0.0.1", "1.1.1.1", ""),
+        (0, "10.1.2.3", "", ""),
+        (0, "", "", ""),
+        (0, "unix:", "", ""),
+        (0, "2001:4860:4860::8888", "", "2001:4860:4860::/64"),
+        (0, "[2001:4860:4860::8888]:443", "", "2001:4860:4860::/64"),
+        (0, "::ffff:8.8.8.8", "", "8.8.8.8"),
+        (1, "127.0.0.1", "6.6.6.6, 8.8.8.8", "8.8.8.8"),
+        (2, "127.0.0.1", "6.6.6.6, 8.8.8.8, 10.0.0.1", "8.8.8.8"),
+        (1, "127.0.0.1", "192.168.1.7", "192.168.1.7"),
+        (1, "127.0.0.1", "", ""),
+        (3, "127.0.0.1", "8.8.8.8", ""),
+        (1, "127.0.0.1", "nonsense", ""),
+    ],
+)
+def test_the_address_that_is_counted(proxies: int, remote: str, forwarded: str, counted: str) -> None:
+    rules = OriginRules((), proxies)
+    environ = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded}
+    assert rules.address(environ) == counted == rules.address(environ)
+
+
+def test_addresses_are_not_remembered_without_bound() -> None:
+    rules = OriginRules()
+    for number in range(25_000):
+        rules.address({"REMOTE_ADDR": f"8.8.{number // 256}.{number % 256}"})
+    assert len(rules._addresses) <= 10_000

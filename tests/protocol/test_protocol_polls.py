@@ -75,8 +75,10 @@ def test_bad_channel_answers(case):
 @each("polls.json", "error_bodies")
 def test_error_bodies(case):
     error = parse_error_body(case["wire"])
-    assert error == ErrorReply(None, case["wire"]["error"]["code"], case["wire"]["error"]["message"])
-    assert JSON.decode(JSON.encode_map(error_body(error.code, error.message))) == case["wire"]
+    told = case["wire"]["error"]
+    expected = ErrorReply(None, told["code"], told["message"], retry_after=told.get("retry_after"))
+    assert error == expected
+    assert JSON.decode(JSON.encode_map(error_body(error.code, error.message, error.retry_after))) == case["wire"]
 
 
 @each("polls.json", "bad_error_bodies")

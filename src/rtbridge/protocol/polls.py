@@ -96,9 +96,12 @@ def parse_channel_answer(obj: object) -> ChannelAnswer:
     )
 
 
-def error_body(code: int, message: str) -> dict[str, object]:
-    """The body of an HTTP request that failed as a whole, for `Codec.encode_map`."""
-    return {"error": {"code": int(code), "reason": error_reason(code), "message": message}}
+def error_body(code: int, message: str, retry_after: float | None = None) -> dict[str, object]:
+    """The body of an HTTP request that failed as a whole, for `Codec.encode_map`; `retry_after` is seconds."""
+    error: dict[str, object] = {"code": int(code), "reason": error_reason(code), "message": message}
+    if retry_after is not None:
+        error["retry_after"] = retry_after
+    return {"error": error}
 
 
 def parse_error_body(obj: object) -> ErrorReply:

@@ -20,12 +20,13 @@ def begin(session: Session, command: m.Call) -> None:
     """Carry out a call command. In the turn; `session` is busy until it is answered.
 
     Raises:
-        ProtocolError: NO_SUCH_CALL.
+        ProtocolError: NO_SUCH_CALL, or TOO_MANY.
     """
     services = session.services
     declaration = services.registry.call(command.name)
     if declaration is None:
         raise ProtocolError(ErrorCode.NO_SUCH_CALL, f"no such call: {command.name!r}")
+    services.quotas.call(session)
     access = services.access
     context = access.context(
         session.known_identity, session.environ, session.outlet.transport, command.call_id

@@ -102,6 +102,7 @@ class Following:
                 ErrorCode.UNAVAILABLE, "the channel was let go meanwhile; subscribe again"
             ) from None
         self.subscriptions += (subscription,)
+        self.services.quotas.followed(cast("Session", self))
         self.mark(subscription.channel)
 
     def unfollow(self, channel: str) -> None:
@@ -109,6 +110,7 @@ class Following:
         subscription = self.subscription_to(channel)
         assert subscription is not None
         self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
+        self.services.quotas.left(cast("Session", self))
         if subscription.declaration.of_people:
             self.services.presence.left(cast("Session", self), subscription)
         if self._dirty is not None:

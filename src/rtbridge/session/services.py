@@ -20,6 +20,7 @@ from rtbridge.session.members import Members
 from rtbridge.session.presence import Presence
 from rtbridge.session.private import Mailboxes
 from rtbridge.session.questions import Questions
+from rtbridge.session.quotas import Quotas
 from rtbridge.session.revocation import Revocations
 from rtbridge.session.snapshots import Snapshots
 from rtbridge.session.subscription import Encoder
@@ -56,6 +57,7 @@ class Services:
     mailboxes: Mailboxes = field(init=False)
     questions: Questions = field(init=False)
     snapshots: Snapshots = field(init=False)
+    quotas: Quotas = field(init=False)
     revocations: Revocations = field(init=False)
     presence: Presence = field(init=False)
     takeovers: Takeovers = field(init=False)
@@ -67,6 +69,7 @@ class Services:
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.loop)
         self.wheel = Wheel(self.loop)
+        self.quotas = Quotas(self.limits, self.metrics, self.loop.now)
         self.snapshots = Snapshots(
             self.fanout, self.loop, self.limits, self.metrics, lambda: self.access.framework
         )

@@ -47,6 +47,7 @@ class Session(Following):
         "_looping",
         "_queue",
         "_renewal",
+        "address",
         "identity",
         "instance",
         "since",
@@ -56,6 +57,7 @@ class Session(Following):
     def __init__(self, services: Services, outlet: Outlet, environ: Mapping[str, Any]) -> None:
         super().__init__(services, outlet)
         self._environ: Mapping[str, Any] | bytes = environ
+        self.address: str = environ.get("rtbridge.address", "")
         self.identity: Identity | None = None
         self.instance = ""
         self.since = 0.0
@@ -67,8 +69,10 @@ class Session(Following):
 
     # -- inbound ------------------------------------------------------------------------------------------
 
-    def receive(self, decoded: Iterable[object]) -> None:
-        """Take commands as the codec decoded them; each that has an id gets one reply, in order."""
+    def receive(self, decoded: Iterable[object], size: int = 0) -> None:
+        """Take commands as the codec decoded them, of `size` bytes; each that has an id gets one reply, in order."""
+        if size:
+            self.services.quotas.received(self, size)
         for item in decoded:
             try:
                 self._enqueue(m.parse_command(item))
@@ -137,10 +141,10 @@ class Session(Following):
         command_id = error.command_id if error.command_id is not None else getattr(command, "id", None)
         code = ErrorCode(error.code)
         if command_id is None and isinstance(command, m.Subscribe):
-            self.reply(m.UnsubscribedPush(command.channel, code, error.message))
+            self.reply(m.UnsubscribedPush(command.channel, code, error.message, error.retry_after))
             return
         # A timed-out or failed dependency deserves a pause before the next try.
-        retry = 1.0 if code is ErrorCode.UNAVAILABLE else None
+        retry = 1.0 if code is ErrorCode.UNAVAILABLE else error.retry_after
         self.reply(m.ErrorReply(command_id, code, error.message, retry_after=retry))
 
     # -- the queue ----------------------------------------------------------------------------------------
@@ -274,6 +278,9 @@ class Session(Following):
         services, limits = self.services, self.services.limits
         self.identity = identity
         self.instance = command.instance
+        size = self.environ.get("rtbridge.size")
+        if size:
+            services.quotas.greeted(self, size)
         services.hooks.attached(identity.client_id, identity.user_id)
         transport = self.outlet.transport
         # Who goes on with what the token says keeps it: nothing need be signed, or sent, for a poll.

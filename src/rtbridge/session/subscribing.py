@@ -50,7 +50,10 @@ def begin(session: Session, command: m.Subscribe) -> None:
         services.presence.check_size(command.presence)
     access = services.access
     subscribing = Subscribing(session, command, declaration, params)
-    if declaration.public or identity.may_follow(channel, access.wall()):
+    permitted_already = declaration.public or identity.may_follow(channel, access.wall())
+    if not permitted_already or not repeated(session, command):
+        services.quotas.subscribe(session)
+    if permitted_already:
         subscribing.watch()
         return
     context = access.context(identity, session.environ, session.outlet.transport)
@@ -64,6 +67,11 @@ def begin(session: Session, command: m.Subscribe) -> None:
             subscribing.watch()
 
     session.job(command, lambda: access.permit(identity, declaration, channel, params, context), permitted)
+
+
+def repeated(session: Session, command: m.Subscribe) -> bool:
+    """Whether a poll says once more what it follows, which costs nothing."""
+    return command.id is None and session.outlet.transport in ("shortpoll", "longpoll")
 
 
 class Subscribing:

@@ -169,7 +169,7 @@ class WebSocket:
         if len(commands) + session.waiting > limits.max_commands:
             session.disconnect(DisconnectCode.FLOOD, f"more than {limits.max_commands} commands wait here")
             return
-        session.receive(commands)
+        session.receive(commands, len(data))
         if session.waiting + session.unsent >= _PAUSE_AT and not self._paused:
             self._paused = True
             self._update_watch()

@@ -79,6 +79,8 @@ def _permit(
     identity, _ = access.identify(request.header(_TOKEN), environ)
     if not identity.may_follow(name, access.wall()):
         context = access.context(identity, environ, "shortpoll")
+        with services.loop.turn():
+            services.quotas.ask(identity.user_id, environ["rtbridge.address"])
         access.permit(identity, declaration, name, params, context)
     life = max(0.0, identity.granted_until(name) - access.wall())
     extra = [(_TOKEN, access.token_for(identity, _TOKEN_BYTES))] if identity.changed else []

@@ -82,6 +82,7 @@ class Endpoints:
         if self._parking is None:
             self._parking = Parking(services.loop, services.limits)
         request.environ["rtbridge.offers"] = self._offers(request)
+        request.environ["rtbridge.address"] = self._bridge.origins.address(request.environ)
         return handler(request, services, self._parking)
 
     def failure(self, request: Request, error: Exception) -> Response:
@@ -161,6 +162,9 @@ class Endpoints:
             )
         limits = services.limits
         body = request.body(limits.max_body, limits.body_timeout, services.loop)
+        with services.loop.turn():
+            services.quotas.posted(request.environ["rtbridge.address"], len(body))
+        request.environ["rtbridge.size"] = len(body)
         asked = _read_poll(codec, body, limits.max_commands)
         if request.accepts("text/event-stream"):
             return self._stream(request, services, parking, asked.commands)

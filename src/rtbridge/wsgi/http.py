@@ -189,10 +189,10 @@ class Response:
 def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed as a whole."""
     code = ErrorCode(error.code)
-    body = json.dumps(error_body(code, error.message), ensure_ascii=False).encode()
+    body = json.dumps(error_body(code, error.message, error.retry_after), ensure_ascii=False).encode()
     headers = [("Content-Type", "application/json"), ("Cache-Control", "private, no-store")]
     if code.http_status in (429, 503):
-        headers.append(("Retry-After", "1"))
+        headers.append(("Retry-After", str(math.ceil(error.retry_after or 1))))
     headers += list((extra or {}).items())
     return Response(
         code.http_status,

@@ -1,0 +1,196 @@
+"""How much of what one client, one user and one address may do, so that none of them can take it from the others.
+
+Rates are token buckets: a bucket fills at its rate and holds `limits.rate_burst` seconds' worth, so that a page that
+begins with forty subscriptions is none the slower. All of it is counted in this process only: with `n` workers who
+spreads over them all gets `n` times as much. That needs no bus, and costs a few dictionary look-ups for each call or
+new subscription; deliveries, repeated subscriptions of polls and idle connections are not counted at all.
+
+Bytes are charged when they have arrived, and may run into debt; who is in debt may not call or subscribe until it is
+paid. A limit of 0 is no limit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rtbridge.config import Limits
+from rtbridge.errors import ProtocolError
+from rtbridge.metrics import Metrics
+from rtbridge.protocol.codes import ErrorCode
+
+if TYPE_CHECKING:
+    from rtbridge.session.session import Session
+
+_log = logging.getLogger("rtbridge")
+_PAUSE = 5.0  # seconds to stay away from a limit that is no rate
+_SCOPES = ("session", "user", "address")
+_Keys = tuple[str, str, str]
+"""Who is charged, by scope; "" where nobody is known."""
+
+
+class Rate:
+    """The buckets of one limit, by whom they are of. `scope`: which of the keys that is."""
+
+    __slots__ = ("_buckets", "_full", "_most", "limit", "rate", "scope")
+
+    def __init__(self, limits: Limits, scope: int, kind: str) -> None:
+        self.scope = scope
+        self.limit = f"{_SCOPES[scope]}_{kind}"
+        self.rate: float = getattr(limits, self.limit)
+        self._full = self.rate * limits.rate_burst
+        self._most = limits.rate_entries
+        self._buckets: OrderedDict[str, list[float]] = OrderedDict()  # longest unused first
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._buckets
+
+    def bucket(self, key: str, now: float) -> list[float]:
+        """Its tokens now, and when that was."""
+        buckets = self._buckets
+        bucket = buckets.get(key)
+        if bucket is None:
+            bucket = buckets[key] = [self._full, now]
+            if len(buckets) > self._most:
+                buckets.popitem(last=False)
+            return bucket
+        tokens = bucket[0] + (now - bucket[1]) * self.rate
+        bucket[0] = tokens if tokens < self._full else self._full
+        bucket[1] = now
+        buckets.move_to_end(key)
+        return bucket
+
+
+class Quotas:
+    """The buckets and counts of a process. In the turn only.
+
+    Counts `quota_refusals`.
+
+    Args:
+        now: seconds, for the buckets.
+    """
+
+    def __init__(self, limits: Limits, metrics: Metrics, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._now = now
+        self._calls = _rates(limits, "calls")
+        self._subscribes = _rates(limits, "subscribes")
+        self._bytes = _rates(limits, "bytes")
+        self._channels: tuple[dict[str, int], ...] = ({}, {}, {})  # by scope
+        self._most_channels = (0, limits.user_channels, limits.address_channels)
+        self._told = False
+
+    # -- what costs something ------------------------------------------------------------------------------
+
+    def call(self, session: Session) -> None:
+        """A call is to be made. Raises ProtocolError TOO_MANY."""
+        self._admit(self._calls, _keys(session))
+
+    def subscribe(self, session: Session) -> None:
+        """A channel is to be followed anew. Raises ProtocolError TOO_MANY."""
+        keys = _keys(session)
+        self._admit(self._subscribes, keys)
+        for scope, most in enumerate(self._most_channels):
+            if 0 < most <= self._channels[scope].get(keys[scope], 0):
+                self._refuse(f"{_SCOPES[scope]}_channels", most, _PAUSE)
+
+    def ask(self, user_id: str | None, address: str) -> None:
+        """A channel is asked for by GET, and authorize must run. Raises ProtocolError TOO_MANY."""
+        self._admit(self._subscribes, ("", user_id or "", address))
+
+    def received(self, session: Session, size: int) -> None:
+        """Bytes have come on a connection."""
+        self._charge(_keys(session), size)
+
+    def posted(self, address: str, size: int) -> None:
+        """A body has come. Raises ProtocolError TOO_MANY where the address was in debt before."""
+        if address:
+            keys = ("", "", address)
+            self._check_debt(keys, self._now())
+            self._charge(keys, size)
+
+    def greeted(self, session: Session, size: int) -> None:
+        """Now it is known whose body that was."""
+        client_id, user_id, _ = _keys(session)
+        self._charge((client_id, user_id, ""), size)
+
+    # -- what is held -------------------------------------------------------------------------------------
+
+    def followed(self, session: Session) -> None:
+        """A connection follows one more channel."""
+        for key, counts in zip(_keys(session), self._channels, strict=True):
+            if key and counts is not self._channels[0]:
+                counts[key] = counts.get(key, 0) + 1
+
+    def left(self, session: Session) -> None:
+        """A connection follows one channel less."""
+        for key, counts in zip(_keys(session), self._channels, strict=True):
+            if key and counts is not self._channels[0]:
+                count = counts.get(key, 0) - 1
+                if count > 0:
+                    counts[key] = count
+                else:
+                    counts.pop(key, None)
+
+    # -- buckets ------------------------------------------------------------------------------------------
+
+    def _admit(self, rates: tuple[Rate, ...], keys: _Keys) -> None:
+        now = self._now()
+        taken: list[list[float]] = []
+        for rate in rates:
+            key = keys[rate.scope]
+            if key:
+                bucket = rate.bucket(key, now)
+                if bucket[0] < 1.0:
+                    self._refuse(rate.limit, rate.rate, (1.0 - bucket[0]) / rate.rate)
+                taken.append(bucket)
+        self._check_debt(keys, now)
+        for bucket in taken:
+            bucket[0] -= 1.0
+
+    def _check_debt(self, keys: _Keys, now: float) -> None:
+        """Refuse who has sent more than is paid for."""
+        for rate in self._bytes:
+            key = keys[rate.scope]
+            if key and key in rate:
+                tokens = rate.bucket(key, now)[0]
+                if tokens < 0:
+                    self._refuse(rate.limit, rate.rate, -tokens / rate.rate)
+
+    def _charge(self, keys: _Keys, size: int) -> None:
+        now = self._now()
+        for rate in self._bytes:
+            key = keys[rate.scope]
+            if key:
+                rate.bucket(key, now)[0] -= size
+
+    def _refuse(self, limit: str, value: float, wait: float) -> None:
+        self._metrics.add("quota_refusals")
+        if limit.startswith("address") and not self._told:
+            self._told = True
+            _log.warning(
+                "a client was refused by limits.%s. If its address is your proxy's, say Bridge(proxies=1)", limit
+            )
+        raise ProtocolError(
+            ErrorCode.TOO_MANY,
+            f"over limits.{limit} = {value:g}; come again",
+            retry_after=max(0.1, round(wait, 1)),
+        )
+
+
+def _rates(limits: Limits, kind: str) -> tuple[Rate, ...]:
+    rates = (Rate(limits, scope, kind) for scope in range(len(_SCOPES)))
+    return tuple(rate for rate in rates if rate.rate > 0)
+
+
+def _keys(session: Session) -> _Keys:
+    identity = session.identity
+    if identity is None:
+        return "", "", session.address
+    return identity.client_id, identity.user_id or "", session.address
