@@ -70,7 +70,7 @@ def test_polls_that_keep_coming_are_one_session(house: House, diary: Diary) -> N
     token = None
     for _ in range(20):
         client = house.client("longpoll")
-        token = client.hello(token)["token"]
+        token = client.hello(token).get("token", token)
         house.loop.advance(house.limits.poll_wait)
         client.session.close()
         house.loop.advance(house.limits.poll_interval)
