@@ -155,6 +155,23 @@ test("4300 to 4399: it is over", async () => {
     }
 });
 
+test("a server over a limit is no reason to go down", async () => {
+    const { server, connect, advance } = world();
+    server.handlers.set("one", () => 1);
+    const rt = connect({ transport: ["longpoll", "shortpoll"] });
+    const used = [];
+    rt.on("status", ({ transport }) => used.push(transport));
+    await advance(1000);
+    let refusals = 4;
+    const calls = ({ body }) => body?.commands.some(({ type }) => type === "call");
+    server.fail = request => calls(request) && refusals-- > 0 ? { status: 429, body: { error: { code: 201, reason: "too_many", message: "", retry_after: 1 } } } : undefined;
+    const done = rt.call("one");
+    await advance(20000);
+    assert.equal(await done, 1);
+    assert.ok(used.length && used.every(rung => rung === "longpoll" || !rung), used.join());
+    assert.ok(refusals < 0);
+});
+
 test("retry_after is obeyed", async () => {
     const { server, connect, advance, fire } = world();
     connect({ transport: "eventstream" });

@@ -156,7 +156,8 @@ export function makeLadder(env, session, chosen, memory, drive, changed, finishe
         if (step === "stop" || code === 102 || code === 112) return finished({ code, ...problem });
         if (step === "renew") session.forget();
         if (healthy) attempt = 0;
-        failures[rung] = healthy ? 0 : (failures[rung] ?? 0) + 1;
+        // A server that has no room, or no bus, says so on every rung.
+        failures[rung] = healthy || code === 200 || code === 201 ? 0 : (failures[rung] ?? 0) + 1;
         // No blame when nothing else works either: then it is the network or the server.
         if (step === "lower" || code === 204 || failures[rung] > 1 && (current || link.greeted)) {
             failures[rung] = 0;
