@@ -5,6 +5,7 @@ Nothing is sticky: a poll is answered by whichever worker takes it. One test end
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -36,15 +37,26 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextlib.contextmanager
+def serving(folder: Path, **limits: float) -> Iterator[Server]:
     arguments = [sys.executable, "-m", "rtbridge", "serve", "features_site:application"]
     arguments += ["--workers", "2", "--bind", "127.0.0.1:{port}"]
     with PlainRedis() as redis:
-        env = {"RTBRIDGE_URL": redis.url}
-        folder = tmp_path_factory.mktemp("features")
+        env = {"RTBRIDGE_URL": redis.url, "SITE_LIMITS": json.dumps(limits)}
         with started("features", arguments, folder, cwd=HERE, env=env) as server:
             yield server
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("features")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def strict_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("strict"), session_calls=1, rate_burst=2) as server:
+        yield server
 
 
 class User:
@@ -226,3 +238,21 @@ def test_workers_are_killed_in_the_middle_of_it(pair: tuple[User, User]) -> None
         user.until(both, max(1.0, killed + GONE - time.monotonic()))
     bob.call("say", group=ada.transport, text="still in it")
     ada.until(f"told['{group}'].some(({{ data }}) => data === 'still in it')", 20)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_who_calls_too_often_is_told_when_to_come_again(
+    browser: Browser, strict_site: Server, transport: str
+) -> None:
+    ada = User(browser, strict_site, "ada", transport)
+    try:
+        over = "catch ({ code, retryAfter }) { if (code === 201) return retryAfter; throw code }"
+        pause = ada.do(f"for (let n = 0; n < 50; n++) try {{ await rt.call('pid') }} {over}")
+        assert 0 < pause <= 5
+        # A comment that is kept finds its own time; and whoever follows has noticed nothing.
+        ada.do("void comment('patience', { offline: 60 })")
+        ada.until("texts().includes('patience') && open() === 0", 20)
+        assert ada.do("return rt.transport") == transport
+        assert not any(each["event"] in ("gap", "end", "rollback") for each in ada.told("comments"))
+    finally:
+        ada.context.close()

@@ -5,6 +5,7 @@ Who somebody is stands in a cookie. Nobody may follow a group unless the server 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from http.cookies import SimpleCookie
@@ -25,7 +26,7 @@ rt = Bridge(
     os.environ.get("RTBRIDGE_URL"),
     secret="of the features site",
     authenticate=authenticate,
-    limits=Limits(poll_interval=1.0),
+    limits=Limits(poll_interval=1.0, **json.loads(os.environ.get("SITE_LIMITS", "{}"))),
 )
 
 comments = rt.channel("comments", dict, keep=History(500, ttl=600), public=True, presence=True)
