@@ -383,6 +383,24 @@ def test_a_channel_that_fell_silent_is_found_by_the_sweep(world: World) -> None:
     assert offsets(tail) == [1, 2, 3]
 
 
+def test_a_log_that_began_anew_while_all_was_silent_is_found_by_the_sweep(world: World) -> None:
+    """Of all channels at once, when Redis lost its data: what is known already is not asked once for each of them."""
+    tail, reader = world.tail(), Reader()
+    world.fanout.join("news", reader)
+    before = world.publish(2)
+    world.deliver()
+    world.bus.forget("news")
+    world.loop.advance(3.1)
+    now = world.bus.position("news")
+    assert (tail.position(), tail.after(before, 10, 1_000)) == (now, Gap(now))
+    assert len(reader.heard) == 2
+    counted = world.metrics.snapshot()
+    assert counted["fanout_gaps"] == 1 and "fanout_repairs" not in counted
+    world.publish(1)
+    world.deliver()
+    assert offsets(tail) == [1]
+
+
 def test_a_suspicion_is_followed_at_once(world: World) -> None:
     tails = [world.tail(f"c{number}") for number in range(3)]
     for number in range(3):

@@ -14,6 +14,7 @@ from rtbridge.client import Item, connect
 from rtbridge.errors import BusError
 from rtbridge.fanout import Fanout
 from rtbridge.fanout.tail import Tail
+from rtbridge.fanout.watched import State
 from rtbridge.metrics import Metrics
 from rtbridge.runtime import choose_loop
 from support.lossy_bus import LossyBus
@@ -104,6 +105,11 @@ def test_thousands_of_tails_are_live_soon_after_redis_is_back(
     until(lambda: len(tails) == CHANNELS, "all channels watched", 60)
     took = []
     for _ in range(ROUNDS):
+        until(
+            lambda: all(one.state is State.READY for one in fanout._channels.values()),
+            "the end of all repairs",
+            60,
+        )
         redis_server.kill()
         until(lambda: bus._subscriber._ears[None]._link is None, "the end of the connection")
         time.sleep(0.5)

@@ -279,17 +279,21 @@ class Fanout:
             self._loop.call_later(RETRY, self._repair, watched, tail)
             return
         if isinstance(found, Gap):
-            # Readers stand where the tail no longer reaches; they will ask the bus and be told of the gap.
-            self._metrics.add("fanout_gaps")
-            self._stock.restart(tail, found.position)
+            self._go_on_from(watched, tail, found.position)
         else:
             self._absorb(tail, found)
-        self._mark(watched)
+            self._mark(watched)
         if isinstance(found, Page) and found.more:
             # Not at once: where the bus does not block, that would nest as deep as there are pages.
             self._loop.call_soon(self._repair, watched, tail)
         else:
             self._go_live(watched, tail, superfluous)
+
+    def _go_on_from(self, watched: Watched, tail: Tail, position: Position) -> None:
+        """Readers stand where the tail no longer reaches; they will ask the bus and be told of the gap."""
+        self._metrics.add("fanout_gaps")
+        self._stock.restart(tail, position)
+        self._mark(watched)
 
     def _go_live(self, watched: Watched, tail: Tail, superfluous: int) -> None:
         """Place what was held since the read began; if that leaves a hole, read again."""
@@ -355,7 +359,11 @@ class Fanout:
             known = watched.tail.position()
             # Behind what was known before we asked: the log has lost something that we have.
             backwards = now.epoch == before.epoch and now.offset < before.offset
-            if now.epoch != known.epoch or now.offset > known.offset or backwards:
+            if now.epoch != known.epoch and known == before and watched.keep.kind == "history":
+                # To read on from another log gives a gap to where we know already. When Redis was away that spares
+                # one question for each channel there is.
+                self._go_on_from(watched, watched.tail, now)
+            elif now.epoch != known.epoch or now.offset > known.offset or backwards:
                 self._repair(watched, watched.tail)
 
     # Lingering and leaving.
@@ -380,7 +388,8 @@ class Fanout:
             if watched.keep.kind == "volatile" and watched.tail is not None:
                 watched.aged = self._stock.drop_until(watched.tail, watched.aged)
         if self._bus.blocking and not self._sweeping:
-            self._compare(list(self._channels.values()))
+            # Those that are just being read have their turn at the next tick.
+            self._compare([w for w in self._channels.values() if w.state is State.READY])
         self._metrics.gauge("fanout_channels", len(self._channels))
         self._metrics.gauge("fanout_tail_bytes", self._stock.size)
         if self._channels:
