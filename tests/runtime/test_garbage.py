@@ -19,8 +19,8 @@ print(gc.get_threshold(), gc.get_freeze_count() > 1000)
 @pytest.mark.parametrize(
     "before, after",
     [
-        ("", "(5000, 20, 50) True"),
-        ("gc.set_threshold(900, 5, 5)", "(900, 5, 5) False"),
+        ("", "(700, 10, 10) True"),
+        ("gc.set_threshold(900, 5, 5)", "(900, 5, 5) True"),
         ("gc.disable()", "(700, 10, 10) False"),
     ],
 )

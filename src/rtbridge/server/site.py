@@ -135,11 +135,15 @@ class _Handler(_Base):  # type: ignore[misc]
     given away when asked to: a WebSocket then needs no greenlet."""
 
     server: Site
+    environ: Any
     rfile: io.BufferedReader
     socket: Any
 
     def handle_one_request(self) -> Any:
-        result = super().handle_one_request()
+        try:
+            result = super().handle_one_request()
+        finally:
+            self.environ = None  # it refers to us: a circle, which would stay until the garbage is collected
         if result is True and self.socket is not None:
             self.rfile.raw.let_go()  # type: ignore[attr-defined]
             self.server.take_back(self._detach(), self.rfile.read())
