@@ -8,7 +8,7 @@ import pytest
 from annotated_types import MaxLen
 
 from rtbridge.config import Limits
-from rtbridge.errors import Refused
+from rtbridge.errors import BusUnavailable, Refused
 from rtbridge.session.calls import current_call
 from support.house import House, StubClient
 
@@ -168,3 +168,57 @@ def test_what_a_call_publishes_names_it(house: House, client: StubClient) -> Non
     house.call("write", write)
     assert client.send(call("write"))[0]["data"] == "call-0001"
     assert current_call.get() is None
+
+
+class LosingBus:
+    """Does what it is asked, and then fails as often as it is told to."""
+
+    def __init__(self, bus: Any) -> None:
+        self.bus = bus
+        self.losing: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*arguments: Any, **options: Any) -> Any:
+            if f"{name} before" in self.losing:
+                self.losing.remove(f"{name} before")
+                raise BusUnavailable("it was not done")
+            answer = getattr(self.bus, name)(*arguments, **options)
+            if name in self.losing:
+                self.losing.remove(name)
+                raise BusUnavailable("it was done, but nobody was told")
+            return answer
+
+        return ask
+
+
+def test_an_attempt_that_was_noted_without_our_knowledge_is_no_running_call(house: House) -> None:
+    ran: list[str] = []
+    house.call("once", lambda ctx: ran.append(ctx.call_id))
+    bus = house.services.calls._bus = LosingBus(house.services.calls._bus)
+    client = house.client(environ={"USER": "ann"})
+    client.hello()
+    bus.losing = ["add"]
+    (reply,) = client.send(call("once"))
+    assert reply["reason"] == "unavailable" and ran == []
+    (reply,) = client.send(call("once"))
+    assert reply["type"] == "result" and ran == ["call-0001"]
+    (reply,) = client.send(call("once"))
+    assert reply["type"] == "result" and ran == ["call-0001"]
+
+
+def test_an_outcome_that_cannot_be_noted_is_answered_and_noted_later(house: House) -> None:
+    ran: list[str] = []
+    house.call("once", lambda ctx: ran.append(ctx.call_id))
+    memory = house.services.calls._bus
+    bus = house.services.calls._bus = LosingBus(memory)
+    client = house.client(environ={"USER": "ann"})
+    hello = client.hello()
+    bus.losing = ["put before"]
+    for _ in range(3):
+        (reply,) = client.send(call("once"))
+        assert reply["type"] == "result" and ran == ["call-0001"]
+    key = f"call:{hello['client_id']}:call-0001"
+    assert memory.get(key)[:1] == b"R"
+    house.loop.advance(house.limits.call_lease)
+    assert memory.get(key)[:1] == b"D"
+    assert house.services.calls._begun == {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from rtbridge.metrics import Metrics
 from rtbridge.protocol import data as canonical
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import ErrorCode
-from rtbridge.runtime import Loop
+from rtbridge.runtime import Loop, native_lock
 
 _log = logging.getLogger("rtbridge")
 _WORKERS = "workers"
@@ -90,6 +91,10 @@ class CallRunner:
         self._metrics = metrics
         self._worker = secrets.token_urlsafe(9)
         self._alive = False
+        self._lock = native_lock()
+        # What the notes on the bus cannot say of calls that began here: None while one runs; its outcome where
+        # that could not be noted.
+        self._begun: dict[str, Outcome | None] = {}
 
     def run(
         self, declaration: CallDeclaration[..., Any], context: Context, command: m.Call, framework: Framework
@@ -102,15 +107,41 @@ class CallRunner:
         if not self._alive:
             self._alive = True
             self._sign_of_life()
-        noted = self._bus.add(key, mine, self._limits.call_ttl)
-        if noted is None:
-            outcome = self._carry_out(declaration, context, command, framework)
-            self._bus.put(key, b"D" + outcome.dump(), self._limits.call_ttl)
-            return outcome
+        with self._lock:
+            if key in self._begun:
+                return self._begun[key]
+            self._begun[key] = None
+        try:
+            noted = self._bus.add(key, mine, self._limits.call_ttl)
+        except BaseException:
+            self._begun.pop(key)
+            raise
+        # A note of our own, and it is not running: an attempt to begin it was noted, but we were not told.
+        if noted is None or noted == mine:
+            return self._run_once(key, lambda: self._carry_out(declaration, context, command, framework))
+        self._begun.pop(key)
         if noted[:1] == b"D":
             self._metrics.add("calls_answered_again")
             return Outcome.load(noted[1:])
         return None if noted[1:].decode() in self._bus.held(_WORKERS) else _UNKNOWN
+
+    def _run_once(self, key: str, carry_out: Callable[[], Outcome]) -> Outcome:
+        outcome = _UNKNOWN  # should somebody kill us in the middle of it
+        try:
+            outcome = carry_out()
+        finally:
+            self._begun[key] = outcome
+        self._note(key, outcome)
+        return outcome
+
+    def _note(self, key: str, outcome: Outcome) -> None:
+        """Write down an outcome; while the bus is away it is kept here, and noted later."""
+        try:
+            self._bus.put(key, b"D" + outcome.dump(), self._limits.call_ttl)
+        except BusError as error:
+            _log.warning("the outcome of a call could not be noted yet: %s", error)
+        else:
+            self._begun.pop(key, None)
 
     def _sign_of_life(self) -> None:
         with self._loop.turn():
@@ -119,6 +150,10 @@ class CallRunner:
             self._bus.hold(_WORKERS, self._worker, self._limits.call_lease)
         except BusError as error:
             _log.warning("this worker's sign of life could not be renewed: %s", error)
+            return
+        for key, outcome in list(self._begun.items()):
+            if outcome is not None:
+                self._note(key, outcome)
 
     def _carry_out(
         self, declaration: CallDeclaration[..., Any], context: Context, command: m.Call, framework: Framework
