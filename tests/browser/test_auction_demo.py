@@ -86,6 +86,7 @@ class Bidder:
 
     def sees(self, price: str, within: float = 1.0) -> None:
         expect(self.price).to_have_text(price, timeout=within * 1000)
+        expect(self.price).not_to_have_class(re.compile("hoped"))  # the auctioneer has said so
 
     def bids(self) -> Locator:
         return self.page.locator("#bids li")
