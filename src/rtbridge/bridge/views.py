@@ -55,7 +55,8 @@ class View:
         status, body = _get(app, path, _host_of(self._framework()))
         if not status.startswith("200"):
             raise DataError(
-                f"view {path} answered {status}, not 200; a source asks as nobody, over https, without cookies"
+                f"view {path} answered {status}, not 200; a source asks as nobody, over https, without cookies,"
+                " and in its own process: where only the realtime endpoint is served, there are no views"
             )
         try:
             return json.loads(body)
