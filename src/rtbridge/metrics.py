@@ -103,7 +103,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _one("source_publications_total", "counter", "source_publications", "Publications of sources: what had changed."),
     _one("sources", "gauge", "source_posts", "Sources that these processes run now."),
     _one("revocations_total", "counter", "revocations", "Revocations carried out, in each process."),
-    _one("quota_refusals_total", "counter", "quota_refusals", "Commands refused because a rate or a count was used up."),
+    _one("quota_refusals_total", "counter", "quota_refusals", "Commands refused for their rate or number."),
     _one("bus_lag_seconds", "worst", "bus_lag", "How long the last probe took through the bus and back."),
     _one("loop_lag_seconds", "worst", "loop_lag", "How late a worker's loop was at its latest beat."),
     _one("loop_lag_most_seconds", "worst", "loop_lag_most", "How late a worker's loop ever was."),
