@@ -16,7 +16,7 @@ from rtbridge.fanout import Fanout
 from rtbridge.metrics import Metrics
 from rtbridge.protocol.positions import Position
 from rtbridge.runtime import Loop
-from rtbridge.server.connection import Connection
+from rtbridge.server.connection import Connection, State
 from rtbridge.server.exchanges import Desk
 from rtbridge.server.heads import Head
 from rtbridge.transports.carrier import safely
@@ -56,6 +56,7 @@ class Questions:
         self.loop = loop
         self._questions: OrderedDict[bytes, Question] = OrderedDict()  # longest unused first
         self._size = 0
+        self._most, self._most_bytes = _QUESTIONS, _BYTES  # beyond which it is looked what can be forgotten
         metrics.measure("parked_polls", self._parked)
 
     def _parked(self) -> int:
@@ -81,19 +82,22 @@ class Questions:
     def grown(self, size: int) -> None:
         """So many bytes more are kept."""
         self._size += size
-        if self._size > _BYTES:
+        if self._size > self._most_bytes:
             self.forget()
 
     def forget(self) -> None:
         """Bound what is kept. Nothing is lost by it: who asks again has the answer made again."""
-        if len(self._questions) <= _QUESTIONS and self._size <= _BYTES:
+        if len(self._questions) <= self._most and self._size <= self._most_bytes:
             return
         for line, question in list(self._questions.items()):
             if question.idle:
                 del self._questions[line]
                 self._size -= question.size
             if len(self._questions) <= _QUESTIONS // 2 and self._size <= _BYTES // 2:
-                return
+                break
+        # Where somebody waits for nearly all of them, looking through them brings nothing: not with each new one.
+        self._most = max(_QUESTIONS, 2 * len(self._questions))
+        self._most_bytes = max(_BYTES, 2 * self._size)
 
 
 class Question:
@@ -154,6 +158,8 @@ class Question:
 
     def _settle(self, connection: Connection) -> None:
         """One who has just come, and an answer that is still good."""
+        if connection not in self._waiting:
+            return  # answered meanwhile, or gone
         if self._count == 0 and self._common.wait > 0:
             self._park(connection)
         else:
@@ -202,7 +208,11 @@ class Question:
     # The exchange of those who wait.
 
     def left(self, connection: Connection) -> None:
-        self.hurry(connection)
+        if connection.state is State.GONE:  # it has no deadline any more that would end its wait
+            self._waiting.pop(connection, None)
+            self._leave_if_idle()
+        else:
+            self.hurry(connection)
 
     def hurry(self, connection: Connection) -> None:
         if not self._asking:
