@@ -42,6 +42,9 @@ def site(environ: dict[str, Any], start_response: Any) -> Any:
     if path == "/lines":
         start_response("200 OK", plain)
         return [b"%d:" % len(line) + line for line in read]
+    if path == "/text":
+        start_response("200 OK", plain)
+        return ["not bytes"]
     if path == "/ignore":
         start_response("200 OK", [*plain, ("Content-Length", "7")])
         return [b"ignored"]

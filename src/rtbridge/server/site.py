@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import socket
 from collections.abc import Callable
 from http.client import HTTPException
@@ -22,6 +23,12 @@ from rtbridge.wsgi.sockets import DETACH
 
 _log = logging.getLogger("rtbridge")
 _BUFFER = 8_192  # bytes read at once, as by a socket's own file
+
+# What pywsgi's parser makes something else of: it ends a line at a bare CR, and the fields at a line that is none.
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r?\n")
+_FOLDED = re.compile(rb"[ \t][^\r\n\0]*+\r?\n")
+_END = (b"\r\n", b"\n")
+_LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class Accept(Protocol):
@@ -130,6 +137,34 @@ class _Reader(io.RawIOBase):
         self._sock = None
 
 
+class _Fields:
+    """Reads a head's fields for pywsgi, and sees to it that they are what it takes them for."""
+
+    def __init__(self, rfile: io.BufferedReader) -> None:
+        self._rfile = rfile
+        self._begun = False
+
+    def readline(self, limit: int) -> bytes:
+        line = self._rfile.readline(limit)
+        if len(line) < limit and line not in _END:
+            sound = _FIELD.fullmatch(line) or (self._begun and _FOLDED.fullmatch(line))
+            if not sound:
+                raise ValueError("a header line that is none")
+        self._begun = True
+        return line
+
+
+def _check_framing(version: str, headers: Any) -> None:
+    """ValueError where somebody in front of us may see the end of the body elsewhere (RFC 9112, section 6.3)."""
+    codings, lengths = headers.get_all("transfer-encoding", []), headers.get_all("content-length", [])
+    if codings and (
+        lengths or version != "HTTP/1.1" or [coding.lower() for coding in codings] != ["chunked"]
+    ):
+        raise ValueError("a body whose end is not clear")
+    if len(lengths) > 1 or not all(_LENGTH.fullmatch(length.strip(" \t")) for length in lengths):
+        raise ValueError("a Content-Length that is none")
+
+
 class _Handler(_Base):  # type: ignore[misc]
     """pywsgi's handler for one request. Head and first piece of the response leave together, and the connection is
     given away when asked to: a WebSocket then needs no greenlet."""
@@ -151,6 +186,11 @@ class _Handler(_Base):  # type: ignore[misc]
 
     def get_environ(self) -> Any:
         environ = super().get_environ()
+        if self.content_length or self.wsgi_input.chunked_input:
+            # With an Upgrade field pywsgi gives the bare connection away, and after the response drops the length of
+            # the body once more from what follows: the next request.
+            environ["wsgi.input"] = self.wsgi_input
+            environ["wsgi.input_terminated"] = True
         environ[DETACH] = self._detach
         if self.server.ending:
             self.close_connection = True
@@ -161,6 +201,11 @@ class _Handler(_Base):  # type: ignore[misc]
         self.socket = None  # `handle` ends with that, and leaves alone what is not there
         return int(connection.detach())
 
+    def MessageClass(self, rfile: io.BufferedReader, *_: Any) -> Any:
+        headers = super().MessageClass(_Fields(rfile))
+        _check_framing(self.request_version, headers)  # here: next, pywsgi drops a length beside chunks
+        return headers
+
     def read_request(self, raw_requestline: str) -> Any:
         try:
             return super().read_request(raw_requestline)
@@ -168,6 +213,9 @@ class _Handler(_Base):  # type: ignore[misc]
             raise ValueError(str(error)) from None
 
     def _write_with_headers(self, data: bytes) -> None:
+        if data and not isinstance(data, bytes | bytearray | memoryview):
+            # Later it would take the head with it, and what pywsgi then answers would have none.
+            raise TypeError(f"a response is made of bytes, not of {type(data).__name__}")
         held: list[bytes] = []
         self._sendall = held.append  # hides the method for a moment
         try:
