@@ -472,3 +472,24 @@ def test_a_stream_ends_with_the_access_it_began_with(make: Callable[..., Site]) 
         events.next()
         site.news.publish("public channels go on")
         assert events.next()["data"] == '"public channels go on"'
+
+
+@pytest.mark.parametrize("how", ["stream", "poll"])
+def test_what_is_taken_back_while_it_is_given(site: Site, how: str) -> None:
+    """Authorize says yes to what was true when it looked; a stream would live on that until the grant expires."""
+    rooms = site.bridge.channel("rooms/{name}")
+
+    @rooms.authorize
+    def found_before(ctx: Context, name: str) -> bool:
+        site.bridge.revoke(user="ann", channel=rooms(name=name))
+        settle(site.bridge)
+        settle(site.bridge)
+        return True
+
+    if how == "stream":
+        answer = stream(site, "rooms/1", Authorization="ann")
+    else:
+        answer = site.get("rooms/1", Authorization="ann")
+    assert answer.status == 404
+    assert readers(site.bridge.services().fanout) == 0
+    assert not site.bridge.services().revocations.reads

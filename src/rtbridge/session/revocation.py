@@ -252,6 +252,15 @@ class Revocations:
             ):
                 read.revoked()
 
+    def follow(self, read: LiveRead, since: int) -> bool:
+        """From now on end a read when its access ends. False where that has ended since `heard` was `since`, which was
+        before it was asked whether it may. Whoever carries it does not know of it yet: say so in the next turn."""
+        identity = read.identity
+        if identity is not None and self.heard_since(identity, read.channel, since):
+            return False
+        self.reads.add(read)
+        return True
+
     def _revoke(self, session: Session, identity: Identity, revocation: Revocation) -> None:
         if revocation.code is not None:
             session.disconnect(DisconnectCode(revocation.code), "the application ended this session")

@@ -32,6 +32,7 @@ class Question:
 
     Attributes:
         identity: who asks; None where anybody may.
+        heard: how many revocations were heard of before it was asked whether they may.
         after: the position to read after; None asks for the newest `recent`.
         wait: seconds to park when there is nothing; 0 for a short poll.
         snapshot: what to ask for where there is no position, or a gap.
@@ -44,6 +45,7 @@ class Question:
     wait: float = 0.0
     snapshot: Wish | None = None
     identity: Identity | None = None
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,10 @@ class _Reader:
 
     def start(self) -> None:
         """Begin. In the turn."""
-        if self._question.identity is not None:
-            self._services.revocations.reads.add(self)
-        question = self._question
-        self._services.fanout.when_ready(question.channel, question.declaration.keep, self._ready_safely)
+        if self.identity is not None and not self._services.revocations.follow(self, self._question.heard):
+            self._services.loop.call_soon(self._ready_safely, no_such_channel(self.channel))
+            return
+        self._services.fanout.when_ready(self.channel, self._question.declaration.keep, self._ready_safely)
 
     def news(self, channel: str) -> None:
         """(Fanout's callback.)"""
@@ -120,16 +122,16 @@ class _Reader:
         if not self._done and not self._reading:
             self._look()
 
-    def _ready_safely(self, tail: Tail | BusError) -> None:
+    def _ready_safely(self, tail: Tail | BusError | ProtocolError) -> None:
         safely(self._give_up, self._ready, tail)
 
     def _give_up(self) -> None:
         raise NotImplementedError
 
-    def _ready(self, tail: Tail | BusError) -> None:
+    def _ready(self, tail: Tail | BusError | ProtocolError) -> None:
         if self._done:
             return
-        if isinstance(tail, BusError):
+        if isinstance(tail, BusError | ProtocolError):
             self._failed(tail)
             return
         if self._place is not None:

@@ -44,13 +44,14 @@ def channel_answer(request: Request, services: Services, parking: Parking) -> La
     if found is None:
         raise no_such_channel(name)
     declaration, params = found
+    heard = services.revocations.list.heard
     extra, life, identity = _permit(request, services, declaration, name, params)
     streaming = request.accepts("text/event-stream")
     wish = None
     if request.query("snapshot") == "1":
         wish = wish_for(name, declaration, params, identity, partial(_context, request, services, identity))
     question = _question(request, services, declaration, name, streaming, wish)
-    question = replace(question, identity=identity)
+    question = replace(question, identity=identity, heard=heard)
     if streaming:
         return _stream(request, services, parking, question, extra, life)
     return _poll(request, services, parking, question, extra)
