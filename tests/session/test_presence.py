@@ -210,6 +210,16 @@ def test_a_bus_that_is_away_kills_nobody(cluster: Cluster):
     assert set(watcher.look()) == {"user:ada", "user:bob"} and watcher.left == []
 
 
+def test_nobody_finds_an_instance_with_anothers_name(cluster: Cluster):
+    """The names are shown to everybody, and instances are the client's to choose: 96 bits cannot be searched."""
+    house = cluster.worker()
+    watcher = Watcher(house)
+    come(house, None)
+    cluster.run(SOON)
+    (key,) = watcher.look()
+    assert len(key.removeprefix("tab:")) == 16
+
+
 def test_too_many_are_only_counted():
     cluster = Cluster(Limits(presence_named=5), rooms)
     house = cluster.worker()

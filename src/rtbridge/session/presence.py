@@ -387,6 +387,10 @@ class Presence:
 
 
 def tab_name(session: Session) -> str:
-    """The name of a session's tab: the same on every worker, and telling nothing."""
+    """The name of a session's tab: the same on every worker, and telling nothing.
+
+    Everybody on the channel sees it, and a client chooses its instance: it is long enough that nobody can find one
+    that has another's name, and so speak for that one.
+    """
     text = f"{session.known_identity.client_id}\0{session.instance}"
-    return urlsafe_b64encode(blake2b(text.encode(), digest_size=6).digest()).decode()
+    return urlsafe_b64encode(blake2b(text.encode(), digest_size=12).digest()).decode()
