@@ -19,6 +19,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
     rt = Bridge(lock_file=tmp_path / "lock", limits=limits, authenticate=lambda environ: "ann", proxies=1)
     rt.channel("club").authorize(lambda ctx: True)
     rt.channel("news", public=True)
+    rt.channel("rooms/{name}", public=True)
     rt.call("add")(lambda ctx: 1)
     yield Client(RealtimeMiddleware(lambda environ, start_response: [], rt))
     close(rt)
@@ -43,6 +44,16 @@ def test_gets_that_have_to_be_authorised(client: Client) -> None:
     ]
     assert statuses == [200, 200, 429, 429]
     assert client.get("/rt/channels/news", X_Forwarded_For="8.8.8.8").status == 200
+
+
+def test_gets_of_ever_new_public_channels(client: Client) -> None:
+    """Their names are the client's to choose, and each is watched, and begins a log on the bus."""
+
+    def get(name: str) -> int:
+        return client.get(f"/rt/channels/rooms/{name}", X_Forwarded_For="8.8.8.8").status
+
+    assert [get(name) for name in "abcd"] == [200, 200, 429, 429]
+    assert [get("a") for _ in range(10)] == [200] * 10, "what is here costs nothing"
 
 
 def test_a_get_with_its_token_costs_nothing(client: Client) -> None:

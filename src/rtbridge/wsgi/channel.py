@@ -71,6 +71,10 @@ def _permit(
         was asked.
     """
     if declaration.public:
+        if services.fanout.tail(name) is None:
+            # Nobody is asked, but its log begins to be watched here, and on the bus to live for weeks.
+            with services.loop.turn():
+                services.quotas.ask(None, request.environ["rtbridge.address"])
         return [], math.inf, None
     access, environ = services.access, request.environ
     if not request.may_block:
