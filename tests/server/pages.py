@@ -81,10 +81,13 @@ def main() -> None:
     monkey.patch_all()
     who, port = sys.argv[1], int(sys.argv[2])
     if who == "ours":
-        from rtbridge import Bridge, RealtimeMiddleware
+        from rtbridge import Bridge, Limits, RealtimeMiddleware
         from rtbridge.server import serve
 
-        serve(RealtimeMiddleware(site, Bridge(secret="x" * 20, lock_file=sys.argv[3])), port=port)
+        patience = float(sys.argv[4]) if len(sys.argv) > 4 else 10.0
+        limits = Limits(head_timeout=patience, body_timeout=patience)
+        bridge = Bridge(secret="x" * 20, lock_file=sys.argv[3], limits=limits)
+        serve(RealtimeMiddleware(site, bridge), port=port)
     else:
         from gevent.pywsgi import WSGIServer
 

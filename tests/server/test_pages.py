@@ -190,6 +190,31 @@ def test_an_upgrade_with_a_body_leaves_the_next_request_alone(ours: Server, path
     assert answer.endswith(b"ignored")
 
 
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("impatient")
+    arguments = command(PAGES, "ours", "{port}", str(folder / "lock"), "0.5")
+    with started("impatient", arguments, folder) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (H + b"".join(b"X-%d: %s\r\n" % (number, b"y" * 900) for number in range(90)), b"400"),
+        (H + b"Content-Length: 5\r\n\r\nhel", b"200"),
+        (H + CHUNKED + b"\r\n5\r\nhel", b"200"),
+    ],
+)
+def test_who_says_half_of_it_is_not_waited_for(impatient: Server, words: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), 5) as sock:
+        sock.sendall(b"POST /ignore HTTP/1.1\r\n" + words)
+        heard = b""
+        while data := sock.recv(65_536):
+            heard += data
+    assert re.findall(rb"HTTP/1.1 (\d+)", heard) == [status]
+
+
 def test_a_response_of_text_is_a_500(ours: Server) -> None:
     assert talk(ours, [b"GET /text HTTP/1.1\r\n" + H + b"\r\n"]).startswith(b"HTTP/1.1 500 ")
 

@@ -116,7 +116,7 @@ def serve_on(
     loop: Loop = gevent.spawn(_loop_of, middleware).get()
     limits = Limits() if bridge is None else bridge.limits
     ours = gevent_socket(listener.family, listener.type, fileno=os.dup(listener.fileno()))
-    site = Site(ours, app, loop)
+    site = Site(ours, app, loop, limits)
     mount = Mount(middleware, loop, site.get_environ()) if middleware is not None else None
     with loop.turn():
         reactor = Reactor(loop, limits, site.carry, mount)

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, Protocol
 
-from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent import Timeout
+from gevent.pywsgi import Input, WSGIHandler, WSGIServer
 from gevent.socket import socket as GeventSocket
 
+from rtbridge.config import Limits
 from rtbridge.runtime import Loop
 from rtbridge.wsgi.sockets import DETACH
 
@@ -40,6 +42,7 @@ class Accept(Protocol):
 # Their type stubs leave out what is overridden and called here.
 _Server: Any = WSGIServer
 _Base: Any = WSGIHandler
+_Input: Any = Input
 
 
 class Site(_Server):  # type: ignore[misc]
@@ -47,6 +50,7 @@ class Site(_Server):  # type: ignore[misc]
 
     Args:
         listener: a gevent socket that listens.
+        limits: how long the rest of a head, and a body that the site does not read, may take.
 
     Attributes:
         accept: takes a new connection, and one whose request was answered; to be set before it starts.
@@ -59,9 +63,10 @@ class Site(_Server):  # type: ignore[misc]
     """Connections accepted in one turn. When ten thousand come at once, who is not accepted soon is dropped by the
     kernel, whose queue is full, and tries again a second later."""
 
-    def __init__(self, listener: Any, app: Callable[..., Any], loop: Loop) -> None:
+    def __init__(self, listener: Any, app: Callable[..., Any], loop: Loop, limits: Limits) -> None:
         super().__init__(listener, app, log=None, error_log=_log, handler_class=_Handler)
         self.ending = False
+        self.limits = limits
         self.under_way = 0
         self._turn_loop = loop
 
@@ -165,6 +170,27 @@ def _check_framing(version: str, headers: Any) -> None:
         raise ValueError("a Content-Length that is none")
 
 
+class _Body(_Input):  # type: ignore[misc]
+    """A request's body. What the site leaves of it is waited for only so long: then the connection ends."""
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: _Handler) -> None:
+        theirs = handler.wsgi_input
+        super().__init__(theirs.rfile, theirs.content_length, theirs.socket, theirs.chunked_input)
+        self._handler = handler
+
+    def _discard(self) -> None:
+        patience = Timeout(self._handler.server.limits.body_timeout)
+        try:
+            with patience:
+                super()._discard()
+        except Timeout as error:
+            if error is not patience:
+                raise
+            self._handler.close_connection = True
+
+
 class _Handler(_Base):  # type: ignore[misc]
     """pywsgi's handler for one request. Head and first piece of the response leave together, and the connection is
     given away when asked to: a WebSocket then needs no greenlet."""
@@ -173,6 +199,8 @@ class _Handler(_Base):  # type: ignore[misc]
     environ: Any
     rfile: io.BufferedReader
     socket: Any
+    wsgi_input: Any
+    close_connection: bool
 
     def handle_one_request(self) -> Any:
         try:
@@ -189,7 +217,7 @@ class _Handler(_Base):  # type: ignore[misc]
         if self.content_length or self.wsgi_input.chunked_input:
             # With an Upgrade field pywsgi gives the bare connection away, and after the response drops the length of
             # the body once more from what follows: the next request.
-            environ["wsgi.input"] = self.wsgi_input
+            self.wsgi_input = environ["wsgi.input"] = _Body(self)
             environ["wsgi.input_terminated"] = True
         environ[DETACH] = self._detach
         if self.server.ending:
@@ -202,7 +230,9 @@ class _Handler(_Base):  # type: ignore[misc]
         return int(connection.detach())
 
     def MessageClass(self, rfile: io.BufferedReader, *_: Any) -> Any:
-        headers = super().MessageClass(_Fields(rfile))
+        # Nearly always all of it is here; what the reactor found too long is not.
+        with Timeout(self.server.limits.head_timeout, ValueError("the head did not arrive in time")):
+            headers = super().MessageClass(_Fields(rfile))
         _check_framing(self.request_version, headers)  # here: next, pywsgi drops a length beside chunks
         return headers
 
