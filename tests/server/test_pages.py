@@ -167,6 +167,12 @@ def test_where_the_body_ends_is_clear_or_nothing_is_answered(ours: Server, name:
     assert "Traceback" not in ours.log()[logged:]
 
 
+def test_half_a_version_is_no_error_of_ours(ours: Server) -> None:
+    logged = len(ours.log())
+    assert talk(ours, [b"GET / HTTP/1\r\n" + H + b"\r\n"]).startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in ours.log()[logged:]
+
+
 def test_chunks_in_http_1_0_are_refused(ours: Server) -> None:
     head = b"POST /empty HTTP/1.0\r\nConnection: keep-alive\r\n" + CHUNKED + b"\r\n"
     assert talk(ours, [head + b"0\r\n\r\n"]).startswith(b"HTTP/1.1 400 ")

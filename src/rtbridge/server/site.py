@@ -239,7 +239,8 @@ class _Handler(_Base):  # type: ignore[misc]
     def read_request(self, raw_requestline: str) -> Any:
         try:
             return super().read_request(raw_requestline)
-        except HTTPException as error:  # too many headers; for anything but a ValueError it logs a traceback
+        except (HTTPException, IndexError) as error:
+            # Too many headers, or a version without a point; for anything but a ValueError it logs a traceback.
             raise ValueError(str(error)) from None
 
     def _write_with_headers(self, data: bytes) -> None:
