@@ -221,6 +221,13 @@ def test_a_client_that_only_ended_its_sending_is_answered(client: Client, house:
     assert client.read() == b"<early>EOF"
 
 
+def test_a_client_that_ended_its_sending_may_read_on(client: Client, house: House) -> None:
+    client.send(WAIT)
+    client.connection.answer(b"x" * 10_000_000)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.read() == b"x" * 10_000_000 + b"EOF"
+
+
 def test_a_client_that_reads_nothing_is_given_up(client: Client, house: House, loop: FakeLoop) -> None:
     client.send(WAIT)
     client.connection.answer(b"x" * 10_000_000)

@@ -170,7 +170,11 @@ class Connection:
     def _client_ended(self) -> None:
         self._ended = True
         if self.state is not State.BUSY:
-            self.close()
+            if self._unsent:
+                self.state = State.ENDING  # it may read on what is still leaving
+                self._update_watch()
+            else:
+                self.close()
             return
         self._update_watch()
         if self.exchange is not None:
@@ -307,8 +311,8 @@ class Connection:
         if self.state is State.GONE:
             return
         waiting = self.state is State.READING and not self._unsent
-        read = not self._ended and (waiting or len(self._received) <= _PIPELINED)
-        self._watch.want(read=read or self.state is State.ENDING, write=bool(self._unsent))
+        read = waiting or self.state is State.ENDING or len(self._received) <= _PIPELINED
+        self._watch.want(read=read and not self._ended, write=bool(self._unsent))
 
     def _say_goodbye(self) -> None:
         """Closing over unread bytes resets a connection, and the client might never see the answer."""

@@ -97,7 +97,11 @@ class StreamExchange:
             self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self._headers = [*streamed.headers, *self._cors]
         self._drained = streamed.drained
-        self._stream = streamed.start(self)
+        stream = streamed.start(self)
+        if self._headers is None:  # it failed at once, and that is answered
+            stream.close()
+            return
+        self._stream = stream
         self._connection.begin(self)
         if not streamed.awaited:
             self._send(self._head())
