@@ -402,3 +402,16 @@ def test_a_carrier_runs_jobs_until_there_is_an_answer(loop: ThreadLoop) -> None:
     carrier.run(lambda: ran.append(99))
     assert carrier.carry() is None
     assert ran == [0, 1, 2]
+
+
+def test_a_token_is_bound_to_the_headers_that_are_named_as_credentials(make: Callable[..., Bridge]) -> None:
+    bridge = make(authenticate=lambda environ: environ.get("HTTP_X_USER"), credentials=["X-User"])
+    bridge.channel("inbox/{name}").authorize(lambda ctx, name: bool(ctx.user == name))
+    client = client_of(bridge)
+    answer = client.poll(HELLO, subscribe("inbox/ann"), **{"X-User": "ann"})
+    token = answer["messages"][1]["token"]
+    again = client.poll({**HELLO, "token": token}, subscribe("inbox/ann"), **{"X-User": "ann"})
+    assert again["messages"][0]["resumed"] is True
+    stolen = client.poll({**HELLO, "token": token}, subscribe("inbox/ann"), **{"X-User": "bob"})
+    assert stolen["messages"][0]["resumed"] is False
+    assert types(stolen)[-1] != "publications" and "no_such_channel" in str(stolen)

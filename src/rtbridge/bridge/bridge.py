@@ -65,6 +65,8 @@ class Bridge(People, Sourcing):
             these, one is made at start.
         authenticate: `authenticate(environ) -> user or None`; None takes the framework's own users. Also a
             decorator, see `authenticate`.
+        credentials: names of other headers that `authenticate` goes by, such as `X-User` from a proxy in front. A
+            token is bound to what they said, as it is to cookies and `Authorization`.
         allowed_origins: other sites that may connect, such as `https://app.example.com` or
             `https://*.example.com`.
         proxies: how many trusted proxies set `X-Forwarded-Host` before us.
@@ -83,6 +85,7 @@ class Bridge(People, Sourcing):
         *,
         secret: str | Sequence[str] | None = None,
         authenticate: Callable[[Mapping[str, Any]], object] | None = None,
+        credentials: Sequence[str] = (),
         allowed_origins: Sequence[str] = (),
         proxies: int = 0,
         transports: Sequence[str] = TRANSPORTS,
@@ -101,6 +104,7 @@ class Bridge(People, Sourcing):
         self._publishing = Publishing(self._bus, self.limits, self.metrics)
         self._secret = [secret] if isinstance(secret, str) else list(secret or ())
         self._authenticate = authenticate
+        self._credentials = tuple(credentials)
         self._framework: Framework | None = None
         self._started: list[Callable[[Context], object]] = []
         self._ended: list[Callable[[Context], object]] = []
@@ -404,7 +408,7 @@ class Bridge(People, Sourcing):
 
     def _make_access(self) -> Access:
         tokens = Tokens(self._secrets(), self.limits.token_ttl, time.time)
-        return Access(self.framework, self._authenticate, tokens, self.limits, time.time)
+        return Access(self.framework, self._authenticate, tokens, self.limits, time.time, self._credentials)
 
     def _secrets(self) -> list[str]:
         from_environment = os.environ.get("RTBRIDGE_SECRET")

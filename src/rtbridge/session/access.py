@@ -9,9 +9,10 @@ the client sends back: later polls and reconnects touch no database while it liv
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rtbridge.config import Limits
@@ -107,6 +108,7 @@ class Access:
             own.
         tokens: signs and reads tokens.
         wall: the wall clock, unix seconds.
+        credentials: names of headers that prove who somebody is, besides what the framework knows of.
     """
 
     def __init__(
@@ -116,7 +118,9 @@ class Access:
         tokens: Tokens,
         limits: Limits,
         wall: Callable[[], float],
+        credentials: Sequence[str] = (),
     ) -> None:
+        self._credentials = ["HTTP_" + name.upper().replace("-", "_") for name in credentials]
         self.framework = framework
         self.tokens = tokens
         self.limits = limits
@@ -130,6 +134,8 @@ class Access:
     def fingerprint(self, environ: Environ) -> str:
         """A short digest of the request's credentials; another one means another session."""
         text = self.framework.credentials(environ)
+        if self._credentials:
+            text = json.dumps([text, *(environ.get(key) for key in self._credentials)])
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12)
         return sys.intern(digest.hexdigest())  # all who have none have the same
 
