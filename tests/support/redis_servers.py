@@ -5,8 +5,11 @@ They are context managers with a `url`. A server can be killed, stopped, and sta
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -264,8 +267,13 @@ class ClusterOfThree:
 
 
 def _cluster_port() -> int:
-    """One that leaves room for the node's bus, 10,000 above it."""
+    """One that is free, as is that of the node's bus, 10,000 above it.
+
+    Both below those that the system gives to connections: else one of these may come first.
+    """
     while True:
-        port = free_port()
-        if port <= 55_000:
+        port = random.randrange(10_000, 20_000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
             return port
