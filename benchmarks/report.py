@@ -128,7 +128,7 @@ def page(found: Results) -> str:
             parts.append(_table(table.title, table.columns, table.texts(), table.note))
         for what, why in data.get("skipped", {}).items():
             parts.append(
-                f"<p class=note>skipped: {html.escape(what)}: {html.escape(why.splitlines()[0])}</p>"
+                f"<p class=note>skipped: {html.escape(what)}: {html.escape(why.partition(chr(10))[0])}</p>"
             )
         parts.append(f"<pre>{html.escape(json.dumps(data['environment'], indent=1))}</pre>")
     return "\n".join(parts)
