@@ -1,5 +1,11 @@
 /** A page, a network and a server, with one clock. */
 import { connect } from "../../../src/rtbridge/js/client.js";
+// What the client loads only when it is used, loaded already: how long that takes is not what is tested.
+import "../../../src/rtbridge/js/msgpack.js";
+import "../../../src/rtbridge/js/offline.js";
+import "../../../src/rtbridge/js/presence.js";
+import "../../../src/rtbridge/js/private.js";
+import "../../../src/rtbridge/js/vault.js";
 import { Clock } from "./clock.mjs";
 import { Server } from "./server.mjs";
 
