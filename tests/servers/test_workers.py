@@ -176,8 +176,8 @@ def test_code_that_does_not_start_leaves_the_old_workers_serving(tmp_path: Path)
         until(lambda: get(server.port).startswith("the second"), server)
 
 
-def test_code_that_never_started_ends_it(tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text("raise ImportError('no database')")
+def two_workers_of_a_shop(folder: Path) -> subprocess.CompletedProcess[str]:
+    """A `serve` of the shop in this folder that is expected to end by itself."""
     command = [
         sys.executable,
         "-m",
@@ -189,25 +189,19 @@ def test_code_that_never_started_ends_it(tmp_path: Path) -> None:
         "--bind",
         "127.0.0.1:0",
     ]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_code_that_never_started_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("raise ImportError('no database')")
+    ended = two_workers_of_a_shop(tmp_path)
     assert ended.returncode == 1
     assert "cannot load 'shop:app': no database; nothing is served" in ended.stderr
 
 
 def test_a_bus_in_memory_is_refused_with_several_workers(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(MEMORY)
-    command = [
-        sys.executable,
-        "-m",
-        "rtbridge",
-        "serve",
-        "shop:app",
-        "--workers",
-        "2",
-        "--bind",
-        "127.0.0.1:0",
-    ]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    ended = two_workers_of_a_shop(tmp_path)
     assert ended.returncode == 1
     assert "give the bridge a bus that they share" in ended.stderr
     assert "--workers 1" in ended.stderr

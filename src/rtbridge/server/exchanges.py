@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rtbridge.errors import BusError, ProtocolError
-from rtbridge.protocol.codes import ErrorCode
 from rtbridge.server.connection import Connection
 from rtbridge.server.wire import LAST_CHUNK, Writer, chunk
-from rtbridge.wsgi.http import Response
+from rtbridge.wsgi.http import Response, server_failed
 from rtbridge.wsgi.later import Headers, Parked, Poll, Stream, Streamed
 
 
@@ -138,8 +137,7 @@ class StreamExchange:
             self._connection.answer(LAST_CHUNK, close=True)
             return
         self._headers = None
-        failed = ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
-        response = self._desk.failure(answer if isinstance(answer, BusError | ProtocolError) else failed)
+        response = self._desk.failure(answer if isinstance(answer, BusError | ProtocolError) else server_failed())
         response.headers += self._cors
         self._connection.answer(self._desk.writer.whole(response, close=True), close=True)
 

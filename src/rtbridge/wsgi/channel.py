@@ -24,7 +24,7 @@ from rtbridge.session.snapshots import Wish, wish_for
 from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.onechannel import ChannelAnswer, ChannelPoll, ChannelStream, Question
 from rtbridge.wsgi.carrier import Parking
-from rtbridge.wsgi.http import NeedsStack, Request, Response
+from rtbridge.wsgi.http import NeedsStack, Request, Response, server_failed
 from rtbridge.wsgi.later import Common, Headers, Later, Parked, Streamed
 from rtbridge.wsgi.streaming import STREAM_HEADERS
 
@@ -158,7 +158,7 @@ def _respond(request: Request, question: Question, codec: Codec, extra: Headers,
     if isinstance(answer, BusError | ProtocolError):
         raise answer
     if not isinstance(answer, ChannelAnswer):
-        raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+        raise server_failed()
     etag = _etag(answer, codec)
     headers = [
         ("Content-Type", codec.content_type),

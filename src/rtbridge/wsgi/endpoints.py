@@ -29,7 +29,7 @@ from rtbridge.wsgi import sockets
 from rtbridge.wsgi.carrier import NoStack, Parking, RequestCarrier
 from rtbridge.wsgi.channel import channel_answer
 from rtbridge.wsgi.files import client_file
-from rtbridge.wsgi.http import NeedsStack, Request, Response, error_response
+from rtbridge.wsgi.http import NeedsStack, Request, Response, error_response, server_failed
 from rtbridge.wsgi.later import Later, Parked, Streamed, Upgrade
 from rtbridge.wsgi.streaming import STREAM_HEADERS, stream_response
 from rtbridge.wsgi.waiting import carry_poll
@@ -93,7 +93,7 @@ class Endpoints:
             error = ProtocolError(ErrorCode.UNAVAILABLE, str(error))
         elif not isinstance(error, ProtocolError):
             _log.error("answering %s %s failed", request.method, request.path, exc_info=error)
-            error = ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+            error = server_failed()
         if request.environ.get("wsgi.websocket") is not None:
             # The server answered 101 before we were asked: all that is left is a close code.
             sockets.refuse(request.environ, error)
@@ -276,7 +276,7 @@ def _poll_respond(codec: Codec) -> Callable[[object], Response]:
 
 def _poll_response(codec: Codec, answer: object) -> Response:
     if not isinstance(answer, bytes):
-        raise ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+        raise server_failed()
     return Response(200, [("Content-Type", codec.content_type), _PRIVATE], answer)
 
 

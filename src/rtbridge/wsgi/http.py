@@ -186,6 +186,11 @@ class Response:
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
 
+def server_failed() -> ProtocolError:
+    """What a client is told of an error of ours."""
+    return ProtocolError(ErrorCode.FAILED, "the server failed; its log says why")
+
+
 def error_response(error: ProtocolError, extra: Mapping[str, str] | None = None) -> Response:
     """The answer to a request that failed as a whole."""
     code = ErrorCode(error.code)
