@@ -19,7 +19,7 @@ rt = Bridge(
     limits=Limits(
         ping_interval=1.0,
         session_grace=0.5,
-        poll_interval=0.3,
+        poll_interval=float(os.environ.get("SITE_POLL_INTERVAL", "0.3")),
         poll_wait=float(os.environ.get("SITE_POLL_WAIT", "2")),
     ),
 )
