@@ -129,6 +129,8 @@ class Limits:
 
     presence_named: int = 200
     """Tabs on one channel that a process names; if there are more it only tells how many."""
+    presence_tabs: int = 10
+    """Tabs of one user on one channel that a process names; the others are part of the user's one entry."""
     presence_data: int = 1_024
     """Bytes that a tab may tell of itself, as JSON."""
     presence_window: float = 0.2

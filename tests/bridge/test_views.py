@@ -27,7 +27,8 @@ class Site:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.asked.append(environ)
-        start_response(self.status, [("Content-Type", "application/json")])
+        to = [("Location", "/login?next=/")] if self.status.startswith("302") else []
+        start_response(self.status, [("Content-Type", "application/json"), *to])
         return Body(self)
 
 
@@ -68,7 +69,7 @@ def test_parameters_stand_in_its_path() -> None:
 @pytest.mark.parametrize(
     ("site", "why"),
     [
-        (Site(status="302 Found"), "answered 302 Found, not 200"),
+        (Site(status="302 Found"), r"answered 302 Found \(to /login\?next=/\), not 200"),
         (Site(status="500 Oh no"), "answered 500 Oh no"),
         (Site(body=b"<html>"), "did not answer with JSON"),
         (Site(body=b"\xff"), "did not answer with JSON"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -69,6 +70,10 @@ def test_what_is_published_is_what_tail_prints(server: PlainRedis) -> None:
     assert json.loads(since.stdout) == {"position": position[:-1] + "2", "data": [1, 2]}
     newest = run(server.url, "tail", "news", "--recent", "2", "--count", "2")
     assert len(newest.stdout.splitlines()) == 2
+
+
+def test_it_says_its_version() -> None:
+    assert run("", "--version").stdout == f"rtbridge {importlib.metadata.version('rtbridge')}\n"
 
 
 def test_a_key_publishes_once(server: PlainRedis) -> None:

@@ -234,6 +234,32 @@ def test_too_many_are_only_counted():
     assert (set(watcher.look()), watcher.roster.complete) == ({"user:5", "user:6", "user:7"}, True)
 
 
+def test_one_user_with_hundreds_of_tabs_hides_nobody():
+    cluster = Cluster(Limits(presence_named=5, presence_tabs=2), rooms)
+    house = cluster.worker()
+    watcher = Watcher(house)
+    bob = come(house, "bob")
+    clients = [
+        come(house, "ada", instance=f"instance-{number}", presence={f"tab{number}": 1}) for number in range(30)
+    ]
+    cluster.run(SOON)
+    seen = watcher.look()
+    assert (set(seen), watcher.roster.complete) == ({"user:ada", "user:bob"}, True)
+    assert seen["user:ada"]["tabs"] == 2 and seen["user:ada"]["data"] == {"tab0": 1, "tab1": 1}
+    assert Watcher(house).look() == seen
+    clients[0].send({"type": "unsubscribe", "channel": CHANNEL})  # another tab is named in its place
+    clients[7].send({"type": "unsubscribe", "channel": CHANNEL})  # nobody knew of this one
+    cluster.run(SOON)
+    assert watcher.look()["user:ada"]["data"] == {"tab1": 1, "tab2": 1}
+    for client in [*clients[1:7], *clients[8:]]:
+        client.send({"type": "unsubscribe", "channel": CHANNEL})
+    cluster.run(SOON)
+    assert set(watcher.look()) == {"user:bob"}
+    bob.send({"type": "unsubscribe", "channel": CHANNEL})
+    cluster.run(SOON)
+    assert (watcher.look(), watcher.left) == ({}, ["user:ada", "user:bob"])
+
+
 def test_who_may_not_follow_the_channel_may_not_see_who_does(cluster: Cluster):
     client = cluster.worker().client()
     client.hello()

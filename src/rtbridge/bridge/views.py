@@ -52,10 +52,11 @@ class View:
         app = self._app()
         if app is None:
             raise DataError(f"view {path}: no site is known; wrap it in RealtimeMiddleware(app, bridge)")
-        status, body = _get(app, path, _host_of(self._framework()))
+        status, location, body = _get(app, path, _host_of(self._framework()))
         if not status.startswith("200"):
+            to = f" (to {location})" if location else ""
             raise DataError(
-                f"view {path} answered {status}, not 200; a source asks as nobody, over https, without cookies,"
+                f"view {path} answered {status}{to}, not 200; a source asks as nobody, over https, without cookies,"
                 " and in its own process: where only the realtime endpoint is served, there are no views"
             )
         try:
@@ -64,14 +65,19 @@ class View:
             raise DataError(f"view {path} did not answer with JSON: {error}") from None
 
 
-def _get(app: WSGIApp, url: str, host: str) -> tuple[str, bytes]:
-    """Status line and body."""
+def _get(app: WSGIApp, url: str, host: str) -> tuple[str, str, bytes]:
+    """Status line, where it redirects to, and body."""
     split = urlsplit(url)
-    statuses: list[str] = []
+    answered = "nothing"
+    location = ""
     pieces: list[bytes] = []
 
-    def start_response(status: str, headers: object, exc_info: object = None) -> Callable[[bytes], object]:
-        statuses.append(status)
+    def start_response(
+        status: str, headers: Iterable[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        nonlocal answered, location
+        answered = status
+        location = next((value for name, value in headers if name.lower() == "location"), "")
         return pieces.append
 
     result = app(_environ(unquote(split.path, "latin-1"), split.query, host), start_response)
@@ -81,7 +87,7 @@ def _get(app: WSGIApp, url: str, host: str) -> tuple[str, bytes]:
         close = getattr(result, "close", None)
         if close is not None:
             close()
-    return (statuses or ["nothing"])[-1], b"".join(pieces)
+    return answered, location, b"".join(pieces)
 
 
 def _environ(path: str, query: str, host: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from rtbridge import __version__
 from rtbridge.cli import doctor, publish, serve, tail
 from rtbridge.cli.loading import CannotLoad
 from rtbridge.errors import RtbridgeError
@@ -14,6 +15,7 @@ from rtbridge.errors import RtbridgeError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="rtbridge", description="Make an existing site realtime.")
+    parser.add_argument("--version", action="version", version=f"rtbridge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for command in (serve, publish, tail, doctor):
         command.declare(commands)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,10 @@ from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.presence import PREFIX, Tab, Telling
 from rtbridge.protocol.states import State
-from rtbridge.runtime import Timer
+from rtbridge.session.room import Room
 from rtbridge.session.rosters import REWRITE, Rosters
 
 if TYPE_CHECKING:
-    from rtbridge.contract.presence import PresenceOf
     from rtbridge.session.services import Services
     from rtbridge.session.session import Session
     from rtbridge.session.subscription import Subscription
@@ -34,53 +32,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("rtbridge")
 _RETRY = 1.0  # seconds
 _SWEEP = 0.5  # seconds between looks for tabs whose time is over
-
-
-class _Here:
-    """A tab in a room. `sessions`: how many carry it now; `until`: when it is gone, if none does."""
-
-    __slots__ = ("sessions", "tab", "until")
-
-    def __init__(self, tab: Tab) -> None:
-        self.tab = tab
-        self.sessions = 0
-        self.until = 0.0
-
-
-class Room:
-    """A channel as far as our own tabs are on it.
-
-    Attributes:
-        changed: tabs that the others have not been told of.
-        unnamed: tabs of whose users the application was not asked yet.
-        counted: there are too many to be named.
-        whole: tell all of it, and not what changed.
-    """
-
-    __slots__ = (
-        "about",
-        "changed",
-        "counted",
-        "flushing",
-        "params",
-        "tabs",
-        "timer",
-        "unnamed",
-        "whole",
-        "written",
-    )
-
-    def __init__(self, about: PresenceOf, params: Mapping[str, object]) -> None:
-        self.about = about
-        self.params = params
-        self.tabs: dict[str, _Here] = {}
-        self.changed: dict[str, None] = {}
-        self.unnamed: dict[str, Context] = {}
-        self.counted = False
-        self.whole = False
-        self.flushing = False
-        self.timer: Timer | None = None
-        self.written = 0.0
 
 
 class Presence:
@@ -122,7 +73,8 @@ class Presence:
         here = room.tabs.get(name)
         if here is None:
             identity = session.known_identity
-            here = room.tabs[name] = _Here(Tab(identity.user_id, {}, data or {}, self._now()))
+            tab = Tab(identity.user_id, {}, data or {}, self._now())
+            here = room.add(name, tab, self._limits.presence_tabs)
             if about.info is not None:
                 access = self._services.access
                 room.unnamed[name] = access.context(identity, session.environ, session.outlet.transport)
@@ -188,7 +140,7 @@ class Presence:
         self._change(channel, room, name)
 
     def _go(self, channel: str, room: Room, name: str) -> None:
-        del room.tabs[name]
+        room.remove(name, self._limits.presence_tabs)
         room.unnamed.pop(name, None)
         self._leaving.pop((channel, name), None)
         self._change(channel, room, name)
@@ -269,18 +221,19 @@ class Presence:
         room.written = self._loop.now()
         was_counted = room.counted
         most = self._limits.presence_named
-        room.counted = len(room.tabs) > (most * 0.8 if was_counted else most)
+        room.counted = room.named > (most * 0.8 if was_counted else most)
         holder = self._holder
         if room.counted:
             counted = Telling(holder, count=len(room.tabs))
             return counted, counted if changed or whole else None
-        everything = Telling(holder, all={name: here.tab for name, here in room.tabs.items()})
+        named = room.to_name(self._limits.presence_tabs)
+        everything = Telling(holder, all=named)
         if whole or was_counted:
             return everything, everything
         told = Telling(
             holder,
-            set={name: room.tabs[name].tab for name in changed if name in room.tabs},
-            gone=tuple(name for name in changed if name not in room.tabs),
+            set={name: named[name] for name in changed if name in named},
+            gone=tuple(name for name in changed if name not in named),
         )
         return everything, told if changed else None
 
