@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rtbridge.client import events as e
 from rtbridge.client.core import Core
 from rtbridge.client.ladder import REST, Ladder
@@ -41,14 +43,15 @@ class StubLink(Link):
 class Stage:
     """A switch and the links it made."""
 
-    def __init__(self, choice: str = "auto") -> None:
+    def __init__(self, choice: str = "auto", token: Callable[[str | None], str] | None = None) -> None:
         self.loop = FakeLoop()
-        self.core = Core("instance-1", "test")
+        self.core = Core("instance-1", "test", by_site=token is not None)
         self.links: list[StubLink] = []
         self.shown: list[Status] = []
         self.endings: list[e.Ending] = []
         self.events: list[e.Event] = []
-        self.switch = Switch(self.loop, self.core, Ladder(choice, lambda low, high: high), self, self.make)
+        ladder = Ladder(choice, lambda low, high: high)
+        self.switch = Switch(self.loop, self.core, ladder, self, self.make, token)
         self.switch.start()
 
     def make(self, transport: str, owner: Switch) -> Link:
@@ -307,3 +310,40 @@ def test_closing_without_a_connection_waits_for_nothing() -> None:
     assert gone and stage.alive() == []
     stage.loop.advance(60)
     assert stage.made == ["websocket"] and stage.shown == [Status("closed")]
+
+
+def test_where_the_site_gives_tokens_nothing_is_opened_before_it_gave_one() -> None:
+    asked: list[str | None] = []
+
+    def site(previous: str | None) -> str:
+        asked.append(previous)
+        if len(asked) == 2:
+            raise OSError("the site is away")
+        return f"token {len(asked)}"
+
+    stage = Stage("websocket", site)
+    stage.switch.use("websocket")  # asks for no second one meanwhile
+    assert stage.made == [] and len(stage.loop.jobs) == 1
+    stage.loop.run()
+    assert stage.made == ["websocket"] and stage.core.token == "token 1"
+
+    stage.last.open()
+    stage.last.end(e.ending_of_close(4100, "another, please"))
+    stage.loop.advance(0.5)
+    stage.loop.run()
+    assert stage.status == ("waiting", None)
+    assert stage.switch.status.error == "the site gave no token: OSError('the site is away')"
+    assert stage.core.token == "token 1", "the site is shown the one it gave before"
+    stage.loop.advance(30)
+    stage.loop.run()
+    assert stage.made == ["websocket"] * 2 and stage.core.token == "token 3"
+    assert asked == [None, "token 1", "token 1"]
+    stage.last.open()
+    assert stage.status == ("open", "websocket") and stage.switch.status.error is None
+
+
+def test_a_token_that_comes_too_late_opens_nothing() -> None:
+    stage = Stage(token=lambda previous: "late")
+    stage.switch.shut("closed")
+    stage.loop.run()
+    assert stage.made == []

@@ -21,6 +21,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from rtbridge.client import Client, Item
 from support.needs import free_port, needs
 from support.redis_servers import PlainRedis
 from support.servers import started
@@ -207,6 +208,36 @@ def test_the_browsers_client_fetches_tokens_as_long_as_it_follows(tmp_path: Path
         assert texts == [f"number {number}" for number in range(1, count + 1)]
         assert len({each["clientId"] for each in said() if "text" in each}) == 1, "its session went on"
         assert {each["type"] for each in said() if "type" in each} == {"subscribed"}
+
+
+def test_the_python_client_fetches_tokens_as_long_as_it_follows(tmp_path: Path, redis: PlainRedis) -> None:
+    with redis.client() as client:
+        client.flushall()
+    shown: list[str | None] = []
+
+    with deployed(tmp_path, redis, ", limits=Limits(token_ttl=4)") as site:
+
+        def token(previous: str | None) -> str:
+            headers = {"Cookie": site.cookie} | ({"Rtbridge-Token": previous} if previous else {})
+            answer = request(site.port, "GET", "/rt-token", **headers)
+            assert answer.status == 200
+            shown.append(previous)
+            return answer.text  # type: ignore[attr-defined,no-any-return]
+
+        url = f"http://127.0.0.1:{site.port}/rt/"
+        with Client(url, headers={"Cookie": site.cookie}, token=token) as follower:
+            feed = follower.subscribe("inbox/ada")
+            feed.wait()
+            ours = follower.client_id
+            texts = []
+            while len(shown) < 4:
+                request(site.port, "POST", "/tell/ada", f"number {len(texts) + 1}")
+                item = feed.get(20)
+                assert isinstance(item, Item)
+                texts.append(item.data)
+            assert follower.client_id == ours, "its session went on"
+        assert texts == [f"number {number}" for number in range(1, len(texts) + 1)]
+        assert shown[0] is None and None not in shown[1:]
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -55,6 +55,8 @@ class Client(People):
         transport: `auto`, or the only one to use: `websocket`, `eventstream`, `longpoll`, `shortpoll`.
         codec: `json`, or `msgpack` for channels that carry bytes.
         headers: sent with every request; what makes the server know the user: `Cookie`, `Authorization`.
+        token: where the site hands out tokens (`token_for`): fetches one, given the one we had, or None. Called in a
+            thread (greenlet) of its own whenever another is needed, and again after a pause if it raises.
         timeout: seconds for a connection to open, and for an answer beyond the time the server may hold it.
         inbox: items that wait for a slow reader of one feed, before its channel is put on hold.
         tls: for https, instead of the standard library's default.
@@ -72,6 +74,7 @@ class Client(People):
         transport: str = "auto",
         codec: str = "json",
         headers: Mapping[str, str] | None = None,
+        token: Callable[[str | None], str] | None = None,
         timeout: float = 10.0,
         inbox: int = INBOX,
         tls: ssl.SSLContext | None = None,
@@ -88,10 +91,10 @@ class Client(People):
         self._timeout = timeout
         self._inbox = inbox
         self._loop = loop or choose_loop()
-        self._core = Core(secrets.token_urlsafe(12), _agent())
+        self._core = Core(secrets.token_urlsafe(12), _agent(), by_site=token is not None)
         self._http = Http(self._loop, self._origin, self._headers, timeout)
         self._apart = Apart(self._core, self._http, chosen, timeout, self.heard)
-        self._switch = Switch(self._loop, self._core, ladder, self, self._make_link)
+        self._switch = Switch(self._loop, self._core, ladder, self, self._make_link, token)
         self._feeds: dict[str, Feed] = {}
         self._answers: dict[str, Mailbox] = {}
         self._waiters: list[tuple[str | None, Mailbox]] = []

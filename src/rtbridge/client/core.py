@@ -34,15 +34,21 @@ class Core:
     Args:
         instance: random id of this client.
         agent: name and version, for the server's log.
+        by_site: the token comes from the site, and only the site can give another.
+
+    Attributes:
+        token_wanted: no connection can be opened before the site has given a token.
     """
 
-    def __init__(self, instance: str, agent: str) -> None:
+    def __init__(self, instance: str, agent: str, by_site: bool = False) -> None:
         self.channels: dict[str, Channel] = {}
         self.calls: dict[str, PendingCall] = {}
         self.answers = Answers()
         self.token: str | None = None
         self.client_id: str | None = None
         self.terms: m.HelloReply | None = None
+        self.token_wanted = by_site
+        self._by_site = by_site
         self._instance = instance
         self._agent = agent
 
@@ -83,8 +89,16 @@ class Core:
         return not_sent(call.name, why) if call.sent_as is None else outcome_unknown(call.name, why)
 
     def forget_token(self) -> None:
-        """The server does not know us any more: begin a new session. The cursors stay valid."""
-        self.token = self.client_id = None
+        """The token holds no longer: begin a new session. The cursors stay valid. A site is shown the one we had, so
+        that it may go on with our session."""
+        if self._by_site:
+            self.token_wanted = True
+        else:
+            self.token = self.client_id = None
+
+    def take_token(self, token: str) -> None:
+        """The site gave one."""
+        self.token, self.token_wanted = token, False
 
     # -- what to say --------------------------------------------------------------------------------------
 

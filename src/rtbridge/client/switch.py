@@ -55,6 +55,8 @@ class Switch:
 
     Args:
         make_link: makes a link of a transport, for us as its owner.
+        fetch_token: asks the site for a token, given the one we had; may block, and raise. Needed where the core wants
+            one.
     """
 
     def __init__(
@@ -64,12 +66,15 @@ class Switch:
         ladder: Ladder,
         audience: Audience,
         make_link: Callable[[str, Switch], Link],
+        fetch_token: Callable[[str | None], str] | None = None,
     ) -> None:
         self._loop = loop
         self._core = core
         self._ladder = ladder
         self._audience = audience
         self._make_link = make_link
+        self._fetch_token = fetch_token
+        self._fetching = False
         self._live: Link | None = None
         self._trying: Link | None = None
         self._beside: Link | None = None
@@ -194,7 +199,10 @@ class Switch:
         now = self._loop.now()
         best = self._ladder.best(now)
         if self._live is None or self._live.transport != best:
-            self._try(best)
+            if self._core.token_wanted:
+                self._ask_for_token()
+            else:
+                self._try(best)
         elif self._climb is None and (seconds := self._ladder.next_climb(now)) is not None:
             self._climb = self._loop.call_later(seconds, self._climb_on)
 
@@ -203,6 +211,34 @@ class Switch:
         if self._live is None and self._race is None:
             self._race = self._loop.call_later(BESIDE, self._run_beside)
         link.start()
+        self._show()
+
+    def _ask_for_token(self) -> None:
+        if not self._fetching:
+            self._fetching = True
+            self._loop.spawn(self._fetch, self._core.token)
+
+    def _fetch(self, previous: str | None) -> None:
+        """Outside the turn."""
+        assert self._fetch_token is not None
+        try:
+            token, failure = self._fetch_token(previous), None
+        except Exception as error:
+            token, failure = "", error
+        self._loop.call_soon(self._fetched, token, failure)
+
+    def _fetched(self, token: str, failure: Exception | None) -> None:
+        self._fetching = False
+        if self._over:
+            return
+        if failure is None:
+            self._core.take_token(token)
+            self._look()
+            return
+        self._error = f"the site gave no token: {failure!r}"
+        now = self._loop.now()
+        pause = self._ladder.pause(self._ladder.best(now), e.Ending("resume", self._error), now)
+        self._retry = self._loop.call_later(pause, self._try_again)
         self._show()
 
     def _run_beside(self) -> None:
