@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from itsdangerous import BadData, URLSafeSerializer
-
 from rtbridge.config import Limits
+from rtbridge.contract.signing import Signed
 from rtbridge.errors import ConfigError
 
 _SALT = "rtbridge.token.1"
@@ -68,18 +68,13 @@ class Tokens:
         self._clock = clock
         self._max_token = Limits().max_token if max_token is None else max_token
         self._proved: dict[bytes, Claims] = {}
-        self._serializer = URLSafeSerializer(
-            list(reversed(secrets)),  # itsdangerous signs with the last
-            salt=_SALT,
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        self._signed = Signed(secrets, _SALT)
 
     def issue(self, claims: Claims) -> str:
         """A token: ASCII, fit for a header. Times are kept to the millisecond."""
         grants = {channel: _milliseconds(expiry) for channel, expiry in claims.channels.items()}
         times = [_milliseconds(claims.issued), _milliseconds(claims.expires)]
-        token = self._serializer.dumps([claims.client_id, claims.user_id, claims.fingerprint, *times, grants])
-        return token if isinstance(token, str) else token.decode("ascii")
+        return self._signed.dumps([claims.client_id, claims.user_id, claims.fingerprint, *times, grants])
 
     def read(self, token: str) -> Claims | None:
         """What a token of ours says, also when it has expired; None for anything else, whatever it is.
@@ -104,31 +99,30 @@ class Tokens:
 
     def _prove(self, token: str) -> Claims | None:
         try:
-            payload = self._serializer.loads(token)
-        except (BadData, ValueError, RecursionError):
+            payload = self._signed.loads(token)
+        except (ValueError, zlib.error, RecursionError):
             return None
         return _claims(payload, self._ttl)
 
 
 def _claims(payload: object, ttl: float) -> Claims | None:
     """The claims in a payload. It was signed with our secret, but perhaps by a version that knew another form."""
-    match payload:
-        case [
-            str(client_id),
-            str() | None as user_id,
-            str(fingerprint),
-            int(issued),
-            int(expires),
-            dict(grants),
-        ]:
-            latest = issued + math.ceil(ttl * 1000)
-            if not all(isinstance(expiry, int) for expiry in grants.values()):
-                return None
-            channels = {channel: min(expiry, latest) / 1000 for channel, expiry in grants.items()}
-            return Claims(
-                client_id, user_id, fingerprint, issued / 1000, min(expires, latest) / 1000, channels
-            )
-    return None
+    if not isinstance(payload, list) or len(payload) != 6:
+        return None
+    client_id, user_id, fingerprint, issued, expires, grants = payload
+    if not isinstance(client_id, str) or not (user_id is None or isinstance(user_id, str)):
+        return None
+    if not isinstance(fingerprint, str) or not isinstance(issued, int) or not isinstance(expires, int):
+        return None
+    if not isinstance(grants, dict):
+        return None
+    latest = issued + math.ceil(ttl * 1000)
+    channels: dict[str, float] = {}
+    for channel, expiry in grants.items():
+        if not isinstance(expiry, int):
+            return None
+        channels[channel] = (expiry if expiry < latest else latest) / 1000
+    return Claims(client_id, user_id, fingerprint, issued / 1000, min(expires, latest) / 1000, channels)
 
 
 def _milliseconds(seconds: float) -> int:
