@@ -4,6 +4,8 @@ PYTHON ?= python3
 SETUP = $(PYTHON) tools/setup.py
 WHEEL = RTBRIDGE_WHEEL="$$(echo $(CURDIR)/build/wheel/*.whl)"
 ARGS ?=
+# Most tests wait for servers, so more run at once than there are cores. Whoever asks for some gets them one by one.
+PARALLEL ?= $(if $(ARGS),0,4)
 
 .PHONY: help demo demo-flask test test-slow lint docs bench bench-quick bench-full bench-check dev clean
 
@@ -20,7 +22,7 @@ demo-flask:      ## the Flask auction
 
 test:            ## every fast test, against the built wheel; ARGS="-k word" asks pytest for some
 	@$(SETUP) system test node
-	@status=0; $(if $(ARGS),,tools/npm.sh test || status=1;) $(WHEEL) .venv/bin/pytest $(ARGS) || status=1; exit $$status
+	@status=0; $(if $(ARGS),,tools/npm.sh test || status=1;) $(WHEEL) .venv/bin/pytest -n $(PARALLEL) --dist loadfile $(ARGS) || status=1; exit $$status
 
 test-slow:       ## chaos, simulations, browsers
 	@$(SETUP) system test node

@@ -186,7 +186,11 @@ def test_a_cluster_whose_node_dies_goes_on(cluster: ClusterOfThree) -> None:
         recorder.heard.get()
     for channel in CHANNELS:
         bus.publish(channel, b"3", KEEP)
-    assert {recorder.next()[0] for _ in CHANNELS} == set(CHANNELS)
+    still = set(CHANNELS)
+    while still:
+        channel, _, publication = recorder.next()  # also what was published before, late
+        if publication.data == b"3":
+            still.discard(channel)
 
 
 class Nobody:
