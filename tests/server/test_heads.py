@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtbridge.server.heads import END, Head, Heads
+from rtbridge.server.heads import END, Head, Heads, end_of
 
 pywsgi = pytest.importorskip("gevent.pywsgi")
 
@@ -127,6 +128,15 @@ def test_where_a_head_ends(between: bytes) -> None:
     found = END.search(b"GET / HTTP/1.1\r\nHost: x" + between + b"body\r\n\r\n")
     assert found is not None
     assert found.end() == len(b"GET / HTTP/1.1\r\nHost: x" + between)
+
+
+def test_the_end_is_found_where_the_pattern_finds_it() -> None:
+    for size in range(8):
+        for letters in itertools.product("\r\nx", repeat=size):
+            received = "".join(letters).encode()
+            for start in range(size + 1):
+                found = END.search(received, start)
+                assert end_of(received, start) == (None if found is None else found.span()), (received, start)
 
 
 names = st.sampled_from(

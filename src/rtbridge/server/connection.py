@@ -16,7 +16,7 @@ from typing import Protocol
 
 from rtbridge.config import Limits
 from rtbridge.runtime import Loop, Watch
-from rtbridge.server.heads import END
+from rtbridge.server.heads import end_of
 from rtbridge.transports.carrier import safely
 
 _READ = 65_536  # bytes of one recv
@@ -195,13 +195,14 @@ class Connection:
     def _next_request(self) -> bool:
         """Whether there was a whole one."""
         received, house = self._received, self._house
-        found = END.search(received, self._searched)
+        found = end_of(received, self._searched)
         if found is None:
             self._searched = max(0, len(received) - 3)
             if len(received) > _MAX_HEAD:
                 house.strange(self)
             return False
-        needed = house.request(self, received[: found.start()], received, found.end())
+        end, start = found
+        needed = house.request(self, received[:end], received, start)
         if needed:
             self._needed = needed - 1
             self.deadline = house.loop.now() + house.limits.body_timeout
