@@ -95,7 +95,7 @@ class Mount:
             if common is None or not isinstance(planned, Parked):
                 self._carry(connection, request, planned)
             else:
-                cors = self._bridge.origins.cors_headers(environ)
+                cors = list(self._endpoints.terms(request).cors)
                 self._common().learn(connection, head.line, planned, common, cors)
 
     def _common(self) -> Questions:
@@ -138,16 +138,17 @@ class Mount:
         if isinstance(planned, Response):
             self._respond(connection, request, planned)
             return
-        cors = self._bridge.origins.cors_headers(request.environ)
+        terms = self._endpoints.terms(request)
+        cors = list(terms.cors)
         if isinstance(planned, Parked):
-            PollExchange(self, connection, cors, _closes(request)).begin(planned)
+            PollExchange(self, connection, cors, terms.close).begin(planned)
         elif isinstance(planned, Streamed):
             StreamExchange(self, connection, cors).begin(planned, self._bridge.limits.send_buffer)
         else:
             self._upgrade(connection, planned)
 
     def _respond(self, connection: Connection, request: Request, response: Response) -> None:
-        close = _closes(request)
+        close = self._endpoints.terms(request).close
         connection.answer(self.writer.whole(response, close=close), close=close)
 
     def _upgrade(self, connection: Connection, upgrade: Upgrade) -> None:
@@ -165,12 +166,6 @@ class _Planning:
         pass
 
     hurry = sent = left
-
-
-def _closes(request: Request) -> bool:
-    """Whether the client wants the connection closed after the answer (RFC 9112, section 9.6)."""
-    connection = request.header("Connection")
-    return connection is not None and "close" in connection.lower()
 
 
 def mount_of(app: object) -> RealtimeMiddleware | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from rtbridge.bridge import Bridge
 from rtbridge.errors import BusError, HandshakeError, ProtocolError
-from rtbridge.protocol.codecs import JSON, Codec, codec_for_content_type, codec_named
+from rtbridge.protocol.codecs import JSON, Codec, codec_named
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.handshake import check_request, response_head
 from rtbridge.protocol.polls import PollRequest, parse_poll_request
@@ -32,6 +32,7 @@ from rtbridge.wsgi.files import client_file
 from rtbridge.wsgi.http import NeedsStack, Request, Response, error_response, server_failed
 from rtbridge.wsgi.later import Later, Parked, Streamed, Upgrade
 from rtbridge.wsgi.streaming import STREAM_HEADERS, stream_response
+from rtbridge.wsgi.terms import Terms, TermsBook
 from rtbridge.wsgi.waiting import carry_poll
 
 _log = logging.getLogger("rtbridge")
@@ -47,6 +48,8 @@ class Endpoints:
         self._bridge = bridge
         self._parking: Parking | None = None
         self._refused_origins: set[str] = set()
+        self._terms = TermsBook(bridge.origins)
+        self._offered: dict[tuple[bool, bool], tuple[str, ...]] = {}
 
     def answer(self, request: Request) -> Response:
         """The response to a request, waited for; whatever goes wrong becomes one of the documented errors."""
@@ -69,10 +72,10 @@ class Endpoints:
             Exception: whatever went wrong, for `failure`.
         """
         handler = self._route(request)
-        refused = self._bridge.origins.check(request.method, request.environ)
-        if refused is not None:
-            self._tell_operator(request, refused)
-            raise ProtocolError(ErrorCode.FORBIDDEN_ORIGIN, refused)
+        terms = self.terms(request)
+        if terms.refused is not None:
+            self._tell_operator(request, terms.refused)
+            raise ProtocolError(ErrorCode.FORBIDDEN_ORIGIN, terms.refused)
         if request.method == "OPTIONS":
             return self.with_cors(request, Response(204))
         not_serving = self._bridge.why_not_serving()
@@ -84,6 +87,13 @@ class Endpoints:
         request.environ["rtbridge.offers"] = self._offers(request)
         request.environ["rtbridge.address"] = self._bridge.origins.address(request.environ)
         return handler(request, services, self._parking)
+
+    def terms(self, request: Request) -> Terms:
+        """On what terms a request is answered."""
+        terms = request.terms
+        if terms is None:
+            terms = request.terms = self._terms.of(request.environ)
+        return terms
 
     def failure(self, request: Request, error: Exception) -> Response:
         """The response to a request that failed as a whole."""
@@ -104,7 +114,7 @@ class Endpoints:
     def with_cors(self, request: Request, response: Response) -> Response:
         """The response with what lets pages of allowed origins read it."""
         if not response.taken:
-            response.headers = [*response.headers, *self._bridge.origins.cors_headers(request.environ)]
+            response.headers = [*response.headers, *self.terms(request).cors]
         return response
 
     def _carry(self, request: Request, later: Later) -> Response:
@@ -144,18 +154,23 @@ class Endpoints:
     def _offers(self, request: Request) -> tuple[str, ...]:
         """What this server can do for this client, best first."""
         assert self._parking is not None
-        environ, possible = request.environ, set(self._bridge.transports)
-        if not self._parking.may_ever_park(environ):
-            possible = {"shortpoll"}
-        elif not sockets.can_take(environ):
-            possible.discard("websocket")
-        return tuple(name for name in _BEST_FIRST if name in possible)
+        parks = self._parking.may_ever_park(request.environ)
+        can = parks, parks and sockets.can_take(request.environ)
+        offered = self._offered.get(can)
+        if offered is None:
+            possible = self._bridge.transports if parks else {"shortpoll"}
+            offered = tuple(
+                name for name in _BEST_FIRST if name in possible and (can[1] or name != "websocket")
+            )
+            self._offered[can] = offered
+        return offered
 
     # -- POST /rt/poll ------------------------------------------------------------------------------------
 
     def _poll(self, request: Request, services: Services, parking: Parking) -> Later:
-        codec = codec_for_content_type(request.header("Content-Type"))
-        if codec is None:
+        terms = self.terms(request)
+        codec, answer_codec = terms.codec, terms.answered_in
+        if codec is None or answer_codec is None:
             raise ProtocolError(
                 ErrorCode.WRONG_CONTENT_TYPE,
                 "a poll needs Content-Type application/json or application/msgpack",
@@ -166,9 +181,8 @@ class Endpoints:
             services.quotas.posted(request.environ["rtbridge.address"], len(body))
         request.environ["rtbridge.size"] = len(body)
         asked = _read_poll(codec, body, limits.max_commands)
-        if request.accepts("text/event-stream"):
+        if terms.streamed:
             return self._stream(request, services, parking, asked.commands)
-        answer_codec = _accepted(request, codec)
         services.metrics.add("polls")
         offers = request.environ["rtbridge.offers"]
         place = parking.take(request.environ) if asked.wait > 0 and "longpoll" in offers else None
@@ -300,10 +314,3 @@ def _read_poll(codec: Codec, body: bytes, max_commands: int) -> PollRequest:
             f"{len(poll.commands)} commands in a poll, over limits.max_commands = {max_commands}",
         )
     return poll
-
-
-def _accepted(request: Request, asked_in: Codec) -> Codec:
-    for content_type in ("application/msgpack", "application/json"):
-        if request.accepts(content_type):
-            return codec_for_content_type(content_type) or asked_in
-    return asked_in

@@ -19,6 +19,7 @@ from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.polls import error_body
 from rtbridge.runtime import Loop
 from rtbridge.wsgi.deadline import UnreadBody, read_deadline
+from rtbridge.wsgi.terms import Terms, accepted_types
 
 _PIECE = 65_536
 _DRAIN_FACTOR = 64  # how many times max_body we read and throw away so that the sender can see the refusal
@@ -36,9 +37,12 @@ class Request:
         path: what follows the mount, without a leading slash.
         given: the whole body where it was read already; None to read it from the environ.
         may_block: whether whoever asks can wait.
+
+    Attributes:
+        terms: on which it is answered, once they were looked up.
     """
 
-    __slots__ = ("_given", "_query", "environ", "may_block", "method", "path")
+    __slots__ = ("_given", "_query", "environ", "may_block", "method", "path", "terms")
 
     def __init__(
         self, environ: dict[str, Any], path: str, given: bytes | None = None, may_block: bool = True
@@ -49,6 +53,7 @@ class Request:
         self._given = given
         self.method: str = environ.get("REQUEST_METHOD", "GET")
         self._query: dict[str, str] | None = None
+        self.terms: Terms | None = None
 
     def header(self, name: str) -> str | None:
         """A request header by its name in any case, or None."""
@@ -60,8 +65,7 @@ class Request:
 
     def accepts(self, content_type: str) -> bool:
         """Whether `Accept` names this content type (not merely by a wildcard)."""
-        accept = self.header("Accept") or ""
-        return any(part.split(";", 1)[0].strip().lower() == content_type for part in accept.split(","))
+        return content_type in accepted_types(self.header("Accept"))
 
     def has(self, etag: str) -> bool:
         """Whether the client has this ETag's answer already, by its `If-None-Match`.
