@@ -113,7 +113,7 @@ class Connection:
         self.exchange: Exchange | None = None
         self.state = State.READING
         self.deadline = house.loop.now() + house.limits.keep_alive
-        self._watch: Watch = house.loop.watch(sock, self._on_ready)
+        self._watch: Watch = house.loop.watch(sock, self)
         self._watch.want(read=True, write=False)
 
     def no_more(self) -> None:
@@ -136,7 +136,8 @@ class Connection:
 
     # -- reading ------------------------------------------------------------------------------------------
 
-    def _on_ready(self, readable: bool, writable: bool) -> None:
+    def __call__(self, readable: bool, writable: bool) -> None:
+        """(The loop's callback. It is given the connection and not a method of it, which would take memory.)"""
         safely(self.close, self._look, readable, writable)
 
     def _look(self, readable: bool, writable: bool) -> None:

@@ -85,7 +85,7 @@ class StreamExchange:
     def __init__(self, desk: Desk, connection: Connection, cors: Headers) -> None:
         self._desk = desk
         self._connection = connection
-        self._cors = cors
+        self._cors = cors or None
         self._drained = False
         self._headers: Headers | None = None  # not yet sent
         self._stream: Stream | None = None
@@ -94,7 +94,7 @@ class StreamExchange:
         """Start the stream. In the turn."""
         with contextlib.suppress(OSError):
             self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        self._headers = [*streamed.headers, *self._cors]
+        self._headers = [*streamed.headers, *(self._cors or ())]
         self._drained = streamed.drained
         stream = streamed.start(self)
         if self._headers is None:  # it failed at once, and that is answered
@@ -138,7 +138,7 @@ class StreamExchange:
             return
         self._headers = None
         response = self._desk.failure(answer if isinstance(answer, BusError | ProtocolError) else server_failed())
-        response.headers += self._cors
+        response.headers += self._cors or ()
         self._connection.answer(self._desk.writer.whole(response, close=True), close=True)
 
     def _head(self) -> bytes:

@@ -76,7 +76,7 @@ class Revocations:
         self._most = int(min(services.limits.revocations, services.limits.page_publications))
         self._heard = services.loop.now()
         self.list = RevocationList(services.limits.token_ttl, self._family)
-        self.polls: set[Session] = set()
+        self.polls: dict[Session, None] = {}
         """Sessions on polls, while these last."""
         self.reads: set[LiveRead] = set()
 

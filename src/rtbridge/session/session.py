@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from rtbridge.errors import BusError, ProtocolError
@@ -29,6 +30,7 @@ from rtbridge.session.renewal import RENEWAL, Renewal, renew
 from rtbridge.session.services import Services
 
 T = TypeVar("T")
+_NO_ENVIRON: Mapping[str, Any] = MappingProxyType({})
 _log = logging.getLogger("rtbridge")
 
 
@@ -95,7 +97,7 @@ class Session(Following):
         self._queue = None
         self._schedule_renewal(None)
         if self.identity is not None:
-            self.services.revocations.polls.discard(self)
+            self.services.revocations.polls.pop(self, None)
             key = (self.identity.client_id, self.instance)
             if self.services.newest.get(key) is self:
                 del self.services.newest[key]
@@ -122,10 +124,11 @@ class Session(Following):
         kept = self._environ
         return Kept(kept) if isinstance(kept, bytes) else kept
 
-    def forget_environ(self) -> None:
-        """Every command is answered and none can come any more, as on a parked poll: only a snapshot may need it."""
-        if all(subscription.state is None for subscription in self.subscriptions):
-            self._environ = {}
+    def park(self) -> None:
+        """Every command is answered and none can come any more, as on a parked poll: keep no more than that needs."""
+        self._caught_up = None  # a poll stands in no live group
+        if all(subscription.state is None for subscription in self.subscriptions):  # a snapshot may need it
+            self._environ = _NO_ENVIRON
 
     @property
     def waiting(self) -> int:
@@ -306,7 +309,7 @@ class Session(Following):
             # What the site says is the site's to renew: the client is sent for it while the token still holds.
             self._schedule_renewal(self._token_life() if identity.by_site else limits.token_ttl)
         else:
-            services.revocations.polls.add(self)
+            services.revocations.polls[self] = None
 
     def _token_life(self) -> float:
         assert self.identity is not None

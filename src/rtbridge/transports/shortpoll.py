@@ -82,7 +82,7 @@ class ShortPoll:
         if session.at_rest and self._answerable():
             self._answer()
         elif session.at_rest:
-            session.forget_environ()
+            session.park()
 
     def _answerable(self) -> bool:
         return True
