@@ -6,6 +6,7 @@ They are context managers with a `url`. A server can be killed, stopped, and sta
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -218,7 +219,7 @@ class ClusterOfThree:
 
     def __init__(self, *options: str, replicas: bool = False) -> None:
         lines = ("cluster-enabled yes", "cluster-node-timeout 2000", "repl-diskless-sync-delay 0", *options)
-        self.nodes = [RedisServer(*lines, port=_cluster_port()) for _ in range(6 if replicas else 3)]
+        self.nodes = [RedisServer(*lines, port=port) for port in _cluster_ports(6 if replicas else 3)]
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
 
     def __enter__(self) -> ClusterOfThree:
@@ -266,14 +267,18 @@ class ClusterOfThree:
         ) >= len(self.nodes)
 
 
-def _cluster_port() -> int:
-    """One that is free, as is that of the node's bus, 10,000 above it.
+def _cluster_ports(count: int) -> list[int]:
+    """Such as are free, as are those of the nodes' buses, 10,000 above them.
 
-    Both below those that the system gives to connections: else one of these may come first.
+    All below those that the system gives to connections: else one of these may come first. And each of the processes
+    that test side by side has a range to itself: else one's nodes may take another's for their own.
     """
-    while True:
-        port = random.randrange(10_000, 20_000)
+    ours = 10_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 5 * 2_000
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(ours, ours + 2_000)
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", port))
             other.bind(("127.0.0.1", port + 10_000))
-            return port
+            ports.add(port)
+    return list(ports)
