@@ -30,10 +30,12 @@ class Head(NamedTuple):
 
     Attributes:
         line: the request line as it came.
+        lines: those of the fields, as they came.
         fields: the header fields under their names in an environ.
     """
 
     line: bytes
+    lines: bytes
     method: str
     path: str
     query: str
@@ -63,7 +65,8 @@ class Heads:
 
     def read(self, head: bytes) -> Head | None:
         """A head without the empty line at its end; None where another parser must decide what it means."""
-        line, *rest = head.split(b"\r\n")
+        line, _, lines = head.partition(b"\r\n")
+        rest = lines.split(b"\r\n")
         request = _REQUEST.fullmatch(line)
         if request is None:
             return None
@@ -75,7 +78,7 @@ class Heads:
         if len(fields) != len(rest) or "HTTP_HOST" not in fields:
             return None  # one of them came twice
         method, path, query = request.groups(b"")
-        return Head(line, method.decode(), path.decode(), query.decode(), fields)
+        return Head(line, lines, method.decode(), path.decode(), query.decode(), fields)
 
     def _learn(self, field: bytes) -> tuple[str, str]:
         match = _FIELD.fullmatch(field)

@@ -69,10 +69,15 @@ class Mount:
         size = int(length)
         return start + size if size <= self._bridge.limits.max_body else None
 
+    def ask_again(self, connection: Connection, head: bytes, size: int) -> bool:
+        """Answer a request of `size` bytes as one like it was answered before, without reading it; whether it was."""
+        return self._questions is not None and self._questions.ask_again(connection, head, size)
+
     def take(self, connection: Connection, head: Head, body: bytes) -> None:
         """Answer a request, now or later. The connection has taken it."""
         plain = head.method == "GET" and is_plain(head)
         if plain and self._questions is not None and self._questions.ask(connection, head.line):
+            self._questions.remember(head)
             return
         environ = {**self._base, **head.fields}
         environ["REQUEST_METHOD"] = head.method

@@ -68,6 +68,8 @@ class Reactor:
     def request(self, connection: Connection, head: bytes, received: bytes, start: int) -> int:
         mount = self._mount
         if mount is not None and head.startswith(self._starts):
+            if mount.ask_again(connection, head, start):
+                return 0
             read = self._heads.read(head)
             size = None if read is None else mount.size(read, start)
             if read is not None and size is not None:

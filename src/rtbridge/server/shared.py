@@ -4,6 +4,9 @@ The request line is the question, as long as no other field of the head changes 
 has the answer made, in the ordinary way. It is kept as finished bytes for as long as the channel stands where it
 stood, so that the next one costs a look-up and a `send`. Who asks for news when there is none waits with all
 others who stand at that position: one reader of the channel for all of them, and one answer made for all.
+
+Browsers repeat all fields to the letter for as long as a page lives, each its own: that a head's fields are sound, and
+do not matter, is remembered by their digest. Then such a request need not be parsed at all.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import sha256
 
 from rtbridge.fanout import Fanout
 from rtbridge.metrics import Metrics
@@ -25,6 +29,7 @@ from rtbridge.wsgi.later import Common, Headers, Parked
 
 _QUESTIONS = 1_000  # that are remembered while nobody waits for their answer
 _BYTES = 8_388_608  # of their answers
+_HEADS = 20_000  # whose fields are known to be plain: some 3 MB
 _AGAIN = 0.05  # seconds until another look, where the bus knew another position than we
 
 # Fields of a head that would make an answer somebody's own.
@@ -55,6 +60,7 @@ class Questions:
         self.metrics = metrics
         self.loop = loop
         self._questions: OrderedDict[bytes, Question] = OrderedDict()  # longest unused first
+        self._plain: set[bytes] = set()  # digests of field lines
         self._size = 0
         self._most, self._most_bytes = _QUESTIONS, _BYTES  # beyond which it is looked what can be forgotten
         metrics.measure("parked_polls", self._parked)
@@ -70,6 +76,27 @@ class Questions:
         self._questions.move_to_end(line)
         question.ask(connection)
         return True
+
+    def ask_again(self, connection: Connection, head: bytes, size: int) -> bool:
+        """Have a request of `size` bytes answered that needs no parsing; whether it was.
+
+        What a head says is settled for its request line and for its field lines apart (`heads`, `is_plain`). So
+        where a line is a question, and these fields came, sound and plain, with one, they are so together.
+        """
+        line, _, lines = head.partition(b"\r\n")
+        question = self._questions.get(line)
+        if question is None or sha256(lines).digest() not in self._plain:
+            return False
+        self._questions.move_to_end(line)
+        connection.take(size)
+        question.ask(connection)
+        return True
+
+    def remember(self, head: Head) -> None:
+        """These fields came with a question. They may hold secrets: only a digest is kept."""
+        if len(self._plain) >= _HEADS:
+            self._plain.clear()
+        self._plain.add(sha256(head.lines).digest())
 
     def learn(
         self, connection: Connection, line: bytes, parked: Parked, common: Common, cors: Headers
