@@ -20,25 +20,33 @@ from rtbridge.client import Client, FeedError
 from rtbridge.client.ladder import RUNGS
 from support.redis_servers import PlainRedis
 from support.servers import Server, command, started
+from support.wire import Socket, hello
 
 HERE = Path(__file__).parent
 SECONDS = 15.0
 
 
-@pytest.fixture(scope="module", params=["memory", "redis"])
+@pytest.fixture(scope="module", params=["memory", "redis", "redis, threads"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("site")
     if request.param == "memory":
         with serving(folder, "1") as server:
             yield server
         return
-    with PlainRedis() as redis, serving(folder, "3", RTBRIDGE_URL=redis.url) as server:
-        yield server
+    with PlainRedis() as redis:
+        start = serving if request.param == "redis" else on_threads
+        with start(folder, "3", RTBRIDGE_URL=redis.url) as server:
+            yield server
 
 
 def serving(folder: Path, workers: str, **env: str) -> Any:
     arguments = command("-m", "rtbridge", "serve", "people_site:application", "--bind", "127.0.0.1:{port}")
     return started("people", [*arguments, "--workers", workers], folder, cwd=HERE, env=env)
+
+
+def on_threads(folder: Path, workers: str, **env: str) -> Any:
+    arguments = "-k gthread --threads 24 --graceful-timeout 2 --bind 127.0.0.1:{port} people_site:application".split()
+    return started("threads", [*command("-m", "gunicorn", *arguments), "-w", workers], folder, cwd=HERE, env=env)
 
 
 def ask(server: Server, **query: str) -> Any:
@@ -179,3 +187,15 @@ def workers_of(server: Server) -> list[int]:
     found: set[int] = set()
     until(lambda: found.add(ask(server)) or len(found) == 2)
     return sorted(found)
+
+
+def test_a_newer_socket_of_a_page_closes_the_older_one_wherever_that_is(site: Server) -> None:
+    greeting = hello()
+    older = Socket(site.port, greeting, headers={"X-User": "ada"})
+    greeting["token"] = older.until("hello")["token"]
+    for _ in range(6):  # where there are three workers, most of these meet another one than the older did
+        newer = Socket(site.port, greeting, headers={"X-User": "ada"})
+        assert newer.until("hello")["resumed"] is True
+        assert older.closed() == 4005
+        older = newer
+    older.close()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_websocket
 
 Message = dict[str, Any]
@@ -168,6 +169,18 @@ class Socket(_Conversation):
 
     def close(self) -> None:
         self._socket.close()
+
+    def closed(self) -> int:
+        """The code that the server closes it with; what comes before is passed over."""
+        end = time.monotonic() + PATIENCE
+        try:
+            while (left := end - time.monotonic()) > 0:
+                self._socket.recv(left)
+        except ConnectionClosed as error:
+            return error.rcvd.code if error.rcvd is not None else 1006
+        except TimeoutError:
+            pass
+        raise AssertionError(f"not closed within {PATIENCE:g} s")
 
     def send(self, *commands: Message) -> None:
         self._socket.send(json.dumps(list(commands)))
