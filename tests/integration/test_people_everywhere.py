@@ -45,8 +45,20 @@ def serving(folder: Path, workers: str, **env: str) -> Any:
 
 
 def on_threads(folder: Path, workers: str, **env: str) -> Any:
-    arguments = "-k gthread --threads 24 --graceful-timeout 2 --bind 127.0.0.1:{port} people_site:application".split()
-    return started("threads", [*command("-m", "gunicorn", *arguments), "-w", workers], folder, cwd=HERE, env=env)
+    arguments = [
+        "-k",
+        "gthread",
+        "--threads",
+        "24",
+        "--graceful-timeout",
+        "2",
+        "--bind",
+        "127.0.0.1:{port}",
+        "people_site:application",
+    ]
+    return started(
+        "threads", [*command("-m", "gunicorn", *arguments), "-w", workers], folder, cwd=HERE, env=env
+    )
 
 
 def ask(server: Server, **query: str) -> Any:
