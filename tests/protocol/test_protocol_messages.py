@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.vector_files import each
 from rtbridge.errors import ProtocolError
+from rtbridge.protocol import commands
 from rtbridge.protocol.codecs import JSON
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.messages import (
@@ -132,3 +133,58 @@ def test_whatever_comes_is_a_message_or_a_protocol_error(obj):
             parse(obj)
         except ProtocolError as error:
             assert isinstance(error.code, ErrorCode)
+
+
+_ODD = st.sampled_from([None, True, False, 0, 1, 2, -1, 2**53 - 1, 2**53, 1.0, "", "x", [], {}, b"bytes"])
+_TEXTS = st.sampled_from(
+    ["p7Gd0LxQ4W2uYt1k", "short", "x" * 64, "x" * 65, "feed", "a/../b", "kX3f9Q2a.17", "k.017", "é"]
+)
+_FIELDS = (
+    "id",
+    "version",
+    "instance",
+    "token",
+    "client",
+    "channel",
+    "position",
+    "recent",
+    "presence",
+    "snapshot",
+)
+_COMMANDS = st.builds(
+    lambda kind, usual, odd: {"type": kind} | usual | odd,
+    st.sampled_from(["hello", "subscribe"]) | _ODD,
+    st.fixed_dictionaries(
+        {"id": st.just(7), "version": st.just(1), "instance": st.just("p7Gd0LxQ"), "channel": st.just("a/b")}
+    ),
+    st.dictionaries(st.sampled_from(_FIELDS), _ODD | _TEXTS, max_size=3),
+).flatmap(
+    lambda command: st.sets(st.sampled_from(sorted(command)), max_size=2).map(
+        lambda gone: {key: value for key, value in command.items() if key not in gone}
+    )
+)
+
+
+@settings(max_examples=1_000)
+@given(_COMMANDS)
+def test_the_usual_way_and_the_long_way_read_the_same(command):
+    def read(parse):
+        try:
+            return parse(command)
+        except ProtocolError as error:
+            return error.code, error.message, error.command_id
+
+    found = read(parse_command)
+    assert found == read(commands._parse)
+    assert [type(found)] + [type(getattr(found, name, None)) for name in _FIELDS] == [
+        type(read(commands._parse)),
+        *(type(getattr(read(commands._parse), name, None)) for name in _FIELDS),
+    ]
+
+
+def test_the_usual_way_is_taken():
+    """Or the test before says nothing."""
+    hello = {"type": "hello", "id": 1, "version": 1, "instance": "p7Gd0LxQ", "token": "t", "client": "js 1"}
+    subscribe = {"type": "subscribe", "id": 2, "channel": "a/b", "position": "kX3f9Q2a.17", "snapshot": True}
+    assert commands._usual_hello(hello) == parse_command(hello)
+    assert commands._usual_subscribe(subscribe) == parse_command(subscribe)

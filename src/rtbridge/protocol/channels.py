@@ -6,6 +6,7 @@ Whether a channel is declared is for floor 4; this says only what can be a name 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codes import ErrorCode
@@ -18,6 +19,7 @@ MAX_CHANNEL = 200
 _FORM = re.compile(r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~-]+(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~-]+)*")
 
 
+@lru_cache(maxsize=1_000)
 def check_channel(name: str) -> str:
     """Return `name` when it has the form of a channel name.
 

@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
+from rtbridge.errors import ProtocolError
 from rtbridge.protocol import data as _data
 from rtbridge.protocol import fields as _fields
+from rtbridge.protocol.channels import check_channel
 from rtbridge.protocol.codes import ErrorCode
-from rtbridge.protocol.fields import Fields
-from rtbridge.protocol.positions import Position
+from rtbridge.protocol.fields import RANDOM_ID, Fields
+from rtbridge.protocol.positions import MAX_OFFSET, Position
 
 VERSION = 1
 """The version of the protocol that this code speaks."""
+_HELLO = ("id", "version", "instance", "token")
+_SUBSCRIBE = ("id", "channel", "position", "snapshot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,69 @@ def parse_command(obj: object) -> Command:
     Raises:
         ProtocolError: with the code of the page and, where one could be read, the `command_id`.
     """
+    if isinstance(obj, dict):
+        kind = obj.get("type")
+        usual = (
+            _usual_hello(obj) if kind == "hello" else _usual_subscribe(obj) if kind == "subscribe" else None
+        )
+        if usual is not None:
+            return usual
+    return _parse(obj)
+
+
+def _usual_hello(obj: dict[str, object]) -> Hello | None:
+    """A hello as every client writes it; None for any other, which `_parse` then takes apart field by field.
+
+    Each poll has one, and those who come back after an outage bring thousands at once.
+    """
+    command_id, version, instance, token = map(obj.get, _HELLO)
+    if not (
+        type(command_id) is int
+        and 1 <= command_id <= MAX_OFFSET
+        and type(version) is int
+        and version == VERSION
+        and type(instance) is str
+        and RANDOM_ID.fullmatch(instance) is not None
+        and (type(token) is str or (token is None and "token" not in obj))
+    ):
+        return None
+    client = obj.get("client")
+    if client is None:
+        return None if "client" in obj else Hello(command_id, version, instance, token)
+    if type(client) is not str or len(client) > 64:
+        return None
+    return Hello(command_id, version, instance, token, client)
+
+
+def _usual_subscribe(obj: dict[str, object]) -> Subscribe | None:
+    """A subscribe as most are; see `_usual_hello`."""
+    if "recent" in obj or "presence" in obj:
+        return None
+    command_id, channel, position, snapshot = map(obj.get, _SUBSCRIBE)
+    if not (
+        type(channel) is str
+        and (
+            (type(command_id) is int and 1 <= command_id <= MAX_OFFSET)
+            or (command_id is None and "id" not in obj)
+        )
+        and (type(position) is str or (position is None and "position" not in obj))
+        and (snapshot is True or snapshot is False or (snapshot is None and "snapshot" not in obj))
+    ):
+        return None
+    try:
+        return Subscribe(
+            command_id,
+            check_channel(channel),
+            None if position is None else Position.parse(position),
+            None,
+            None,
+            snapshot is True,
+        )
+    except ProtocolError:
+        return None
+
+
+def _parse(obj: object) -> Command:
     fields = Fields(obj)
     fields.command_id = fields.optional("id", _fields.command_id)
     kind = fields.required("type", _fields.text)

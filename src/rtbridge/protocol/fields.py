@@ -19,7 +19,8 @@ from rtbridge.protocol.positions import MAX_OFFSET, Position
 
 T = TypeVar("T")
 
-_RANDOM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+RANDOM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""See `random_id`."""
 
 
 class Fields:
@@ -119,7 +120,7 @@ def name(value: object) -> str:
 
 def random_id(value: object) -> str:
     """8 to 64 of `A-Z a-z 0-9 _ -`."""
-    if _RANDOM_ID.fullmatch(text(value)) is None:
+    if RANDOM_ID.fullmatch(text(value)) is None:
         raise ValueError("not 8 to 64 of A-Z a-z 0-9 _ -")
     return text(value)
 

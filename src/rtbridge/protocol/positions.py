@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rtbridge.errors import ProtocolError
 from rtbridge.protocol.codes import ErrorCode
@@ -34,6 +35,7 @@ class Position:
         return f"{self.epoch}.{self.offset}"
 
     @classmethod
+    @lru_cache(maxsize=1_000)  # readers of a channel stand at the same few
     def parse(cls, text: str) -> Position:
         """Read a position from the wire.
 
