@@ -16,6 +16,7 @@ import math
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -32,8 +33,11 @@ from .peers import HERE, OURS, RTBRIDGE, SOCKET_IO, program, redis_server
 SUBSCRIBERS = 10
 LATE = 1000.0
 """ms: a rate counts as sustained while 99 % are there no later."""
-FIRST, MOST, REFINED = 500.0, 100_000.0, 3
-"""Rates tried, publications per second: from the first, doubled; then refined so many times."""
+FIRST, MOST, REFINED = 1000.0, 128_000.0, 4
+"""Rates tried, publications per second: from the first, doubled until one fails; then so many times halfway between the
+last that held and the first that failed: the last step is 4 %."""
+WARM_UP = 2_000
+"""Publishes that are not measured."""
 
 NODE, SOCKETIO = "node redis-adapter", "python-socketio RedisManager"
 
@@ -63,38 +67,71 @@ def ways() -> list[Way]:
     return found
 
 
-def publish(
-    command: tuple[str, ...], port: int, rate: float, count: int, limit: float = 60
-) -> dict[str, Any]:
-    """Run a publisher to its end, on the load's core; what it said."""
-    done = subprocess.run(
-        [*command, str(port), str(rate), str(count)],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        preexec_fn=lambda: child_of(LOAD_CORE),
-    )
-    if done.returncode or not done.stdout.strip():
-        raise BenchmarkError(f"the publisher failed: {(done.stderr or done.stdout).strip()[-500:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    if found["failed"]:
-        raise BenchmarkError(f"{found['failed']} publishes failed: {found.get('failure')}")
-    return found
+class Publisher:
+    """A process that publishes, on the load's core. It stays: what it takes to start is none of what is measured."""
+
+    def __init__(self, command: tuple[str, ...], port: int) -> None:
+        self._command = [*command, str(port)]
+
+    def __enter__(self) -> Publisher:
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            preexec_fn=lambda: child_of(LOAD_CORE),
+        )
+        self._line(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def publish(self, rate: float, count: int, limit: float = 60) -> dict[str, Any]:
+        """So many, so many a second (0: as fast as it can); what it said."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{rate} {count}\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._line(limit))
+        if found["failed"]:
+            raise BenchmarkError(f"{found['failed']} publishes failed: {found.get('failure')}")
+        return found
+
+    def _line(self, limit: float) -> str:
+        assert self._process.stdout is not None
+        killer = threading.Timer(limit, self._process.kill)
+        killer.start()
+        line = self._process.stdout.readline()
+        killer.cancel()
+        if not line:
+            self._errors.seek(0)
+            why = self._errors.read().decode(errors="replace").strip()[-500:]
+            raise BenchmarkError(f"the publisher ended, or took over {limit:g} s: {why}")
+        return line
+
+
+def python(how: str, port: int) -> Publisher:
+    return Publisher((sys.executable, "redis_publisher.py", how), port)
 
 
 def publishing(count: int) -> dict[str, dict[str, Any]]:
     """As fast as 64 greenlets can: rate, latency of a call, CPU of the publisher and of Redis."""
     found = {}
     for how in ("plain", "bus", "rtbridge"):
-        with redis_server() as server:
+        with redis_server() as server, python(how, server.port) as publisher:
+            publisher.publish(0, WARM_UP)
             before = server.cpu()
-            seen = publish((sys.executable, "redis_publisher.py", how), server.port, 0, count)
+            seen = publisher.publish(0, count)
             found[how] = {**seen, "redis_cpu": server.cpu() - before}
     return found
 
 
-def deliver(way: Way, running: Server, redis_port: int, rate: float, seconds: float) -> dict[str, Any]:
+def deliver(way: Way, running: Server, publisher: Publisher, rate: float, seconds: float) -> dict[str, Any]:
     """Publish at a rate to ten subscribers; what they saw."""
     count = max(1, round(rate * seconds))
     started, seen = threading.Event(), dict[str, Any]()
@@ -113,7 +150,7 @@ def deliver(way: Way, running: Server, redis_port: int, rate: float, seconds: fl
     listener.start()
     try:
         started.wait(30)
-        sent = publish(way.publishes, redis_port, rate, count)
+        sent = publisher.publish(rate, count)
     finally:
         listener.join(60)
     if "error" in seen:
@@ -164,10 +201,11 @@ def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
             with redis_server() as store:
                 port = free_port()
                 command = [word.replace("PORT", str(port)) for word in way.serves]
-                with Server(command, port=port, cwd=HERE, env={"REDIS_PORT": str(store.port)}) as running:
-                    calm = deliver(way, running, store.port, 50, 2 * seconds)
+                serving = Server(command, port=port, cwd=HERE, env={"REDIS_PORT": str(store.port)})
+                with serving as running, Publisher(way.publishes, store.port) as publisher:
+                    calm = deliver(way, running, publisher, 50, 2 * seconds)
                     end = time.monotonic() + within(budget)
-                    best, tried = sustained(partial(deliver, way, running, store.port, seconds=seconds), end)
+                    best, tried = sustained(partial(deliver, way, running, publisher, seconds=seconds), end)
                     found[way.name] = {
                         "sustained": best,
                         "p50": calm["p50"],
@@ -182,9 +220,9 @@ def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def checks(calls: int = 2_000, channels: int = 100) -> float:
     """Positions per second of Redis CPU that processes ask for, many channels in one call."""
-    with redis_server() as server:
+    with redis_server() as server, python(f"positions-{channels}", server.port) as asker:
         before = server.cpu()
-        publish((sys.executable, "redis_publisher.py", f"positions-{channels}"), server.port, 0, calls)
+        asker.publish(0, calls)
         return calls * channels / max(server.cpu() - before, 0.01)
 
 

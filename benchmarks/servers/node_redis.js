@@ -1,9 +1,10 @@
-// socket.io with its Redis adapter; `node node_redis.js PORT` serves, `node node_redis.js publish REDIS_PORT RATE COUNT`
-// is the process beside it that emits, through an adapter of its own. A text says when it left, as in redis_publisher.py.
+// socket.io with its Redis adapter; `node node_redis.js PORT` serves, `node node_redis.js publish REDIS_PORT` is the
+// process beside it that emits, through an adapter of its own, when it is told to: see redis_publisher.py.
 const { Server } = require("socket.io")
 const { createAdapter } = require("@socket.io/redis-adapter")
 const { createClient } = require("redis")
 const http = require("http")
+const readline = require("readline")
 
 async function connect(port) {
   const pub = createClient({ url: `redis://127.0.0.1:${port}` }), sub = pub.duplicate()
@@ -20,9 +21,17 @@ async function serve(port) {
   server.listen({ port, host: "127.0.0.1", backlog: 4096 })
 }
 
-async function publish(redisPort, rate, count) {
+async function publish(redisPort) {
   const { pub, sub } = await connect(redisPort)
   const io = new Server({ adapter: createAdapter(pub, sub) })
+  console.log("ready")
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    console.log(JSON.stringify(await run(io, pub, ...line.split(" ").map(Number))))
+  }
+  process.exit(0)
+}
+
+async function run(io, pub, rate, count) {
   const now = () => Number(process.hrtime.bigint() / 1000n)
   const began = now(), cpu = process.cpuUsage()
   for (let number = 1; number <= count;) {
@@ -35,9 +44,8 @@ async function publish(redisPort, rate, count) {
   }
   await pub.ping()                                       // behind all that was emitted
   const wall = (now() - began) / 1e6, used = process.cpuUsage(cpu)
-  console.log(JSON.stringify({ count, wall, rate: count / wall, cpu: (used.user + used.system) / 1e6, failed: 0 }))
-  process.exit(0)
+  return { count, wall, rate: count / wall, cpu: (used.user + used.system) / 1e6, failed: 0 }
 }
 
-if (process.argv[2] === "publish") publish(...process.argv.slice(3).map(Number))
+if (process.argv[2] === "publish") publish(process.argv[3])
 else serve(Number(process.argv[2]))

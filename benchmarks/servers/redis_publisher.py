@@ -1,9 +1,10 @@
-"""A process beside the servers that publishes through Redis: `redis_publisher.py HOW REDIS_PORT RATE COUNT`.
+"""A process beside the servers that publishes through Redis: `redis_publisher.py HOW REDIS_PORT`.
 
 HOW is `rtbridge` (a channel's publish), `bus` (only its bus), `plain` (redis-py, one EVALSHA for each, the same work
 in Redis), `socketio` (python-socketio's write-only RedisManager), or `positions-N` (asks for N positions instead). 64
-greenlets. RATE publications a second, evenly; 0: each greenlet as fast as it can. A text says when it left:
-~NUMBER@MICROSECONDS of the monotonic clock. Prints one line of JSON.
+greenlets. It says `ready`; then it answers each line `RATE COUNT`, when it has published so many, with one line of
+JSON. RATE publications a second, evenly; 0: each greenlet as fast as it can. A text says when it left:
+~NUMBER@MICROSECONDS of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -68,12 +69,20 @@ def socketio(url: str) -> Publish:
     return lambda text: manager.emit("m", text)
 
 
-def main(how: str, port: str, rate: float, count: int) -> None:
+def main(how: str, port: str) -> None:
     url = f"redis://127.0.0.1:{port}/0"
     if how.startswith("positions-"):
         publish = positions(url, int(how.removeprefix("positions-")))
     else:
         publish = {"rtbridge": rtbridge, "bus": bus, "plain": plain, "socketio": socketio}[how](url)
+    publish(f"~{0:08d}@".ljust(SIZE, "x"))  # the connection, the script
+    print("ready", flush=True)
+    for line in sys.stdin:
+        rate, count = line.split()
+        print(json.dumps(run(publish, float(rate), int(count))), flush=True)
+
+
+def run(publish: Publish, rate: float, count: int) -> dict[str, object]:
     taken: list[float] = []
     failed: list[str] = []
     next_number = iter(range(1, count + 1))
@@ -94,19 +103,19 @@ def main(how: str, port: str, rate: float, count: int) -> None:
                 gevent.sleep(due - time.monotonic())
             one(number)
 
-    publish(f"~{0:08d}@".ljust(SIZE, "x"))  # the connection, the script
     cpu = time.process_time()
     start = time.monotonic()
     gevent.joinall([gevent.spawn(work) for _ in range(GREENLETS)])
     wall = time.monotonic() - start
     taken.sort()
-    found = {"count": len(taken), "wall": wall, "rate": len(taken) / wall, "cpu": time.process_time() - cpu}
+    spent = time.process_time() - cpu
+    found: dict[str, object] = {"count": len(taken), "wall": wall, "rate": len(taken) / wall, "cpu": spent}
     found |= {
         f"p{share}": 1000 * taken[min(len(taken) - 1, len(taken) * share // 100)] for share in (50, 95, 99)
     }
-    print(json.dumps({**found, "failed": len(failed), "failure": failed[0] if failed else None}), flush=True)
+    return {**found, "failed": len(failed), "failure": failed[0] if failed else None}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
+    main(*sys.argv[1:])
     os._exit(0)  # whatever the peers' connections would still like to do

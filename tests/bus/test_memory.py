@@ -127,8 +127,8 @@ def test_a_listener_that_raises_does_not_hurt_the_publisher(
     bus: MemoryBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Bad(Recorder):
-        def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-            super().arrived(channel, epoch, publication)
+        def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+            super().arrived(channel, epoch, *publications)
             raise ValueError("an odd listener")
 
     listener = Bad()
@@ -142,9 +142,9 @@ def test_a_listener_that_raises_does_not_hurt_the_publisher(
 
 def test_a_listener_may_publish(bus: MemoryBus) -> None:
     class Echo(Recorder):
-        def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-            super().arrived(channel, epoch, publication)
-            if publication.offset < 5:
+        def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+            super().arrived(channel, epoch, *publications)
+            if publications[-1].offset < 5:
                 bus.publish(channel, b"more", History())
 
     listener = Echo()
@@ -160,11 +160,11 @@ def test_a_publisher_stopped_while_telling_leaves_nothing_untold(bus: MemoryBus)
     class Stopped(Recorder):
         stop = True
 
-        def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
+        def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
             if self.stop:
                 self.stop = False
                 raise KeyboardInterrupt
-            super().arrived(channel, epoch, publication)
+            super().arrived(channel, epoch, *publications)
 
     listener = Stopped()
     bus.listen(listener)
@@ -180,11 +180,11 @@ def test_a_slow_listener_delays_no_other_publisher(bus: MemoryBus) -> None:
     telling, go_on = threading.Event(), threading.Event()
 
     class Slow(Recorder):
-        def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-            if publication.offset == 1:
+        def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+            if publications[-1].offset == 1:
                 telling.set()
                 assert go_on.wait(10.0)
-            super().arrived(channel, epoch, publication)
+            super().arrived(channel, epoch, *publications)
 
     listener = Slow()
     bus.listen(listener)

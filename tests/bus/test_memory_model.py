@@ -67,8 +67,9 @@ class MemoryModel(RuleBasedStateMachine):
         self.epochs += 1
         return f"e{self.epochs}"
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-        self.heard.append((channel, epoch, publication))
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+        for publication in publications:
+            self.heard.append((channel, epoch, publication))
 
     def suspect(self, channel: str | None) -> None:
         raise AssertionError("memory:// misses nothing")

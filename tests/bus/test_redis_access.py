@@ -118,6 +118,7 @@ def test_all_keys_of_a_channel_are_in_one_slot() -> None:
             keys.record(name),
         ]
         several += [
+            keys.receipts(name, "me"),
             keys.receipt(name, "me") + b"1",
             *keys.leases(name),
             keys.probe(keys.partition(name), "me"),

@@ -44,8 +44,9 @@ class Ears:
     def __init__(self) -> None:
         self.heard: queue.SimpleQueue[tuple[str, str, Publication]] = queue.SimpleQueue()
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-        self.heard.put((channel, epoch, publication))
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+        for publication in publications:
+            self.heard.put((channel, epoch, publication))
 
     def suspect(self, channel: str | None) -> None:
         pass

@@ -168,8 +168,8 @@ class Mine(Recorder):
         super().__init__()
         self.came = threading.Event()
         self.wanted = b""
-    def arrived(self, channel, epoch, publication):
-        if publication.data == self.wanted:
+    def arrived(self, channel, epoch, *publications):
+        if any(publication.data == self.wanted for publication in publications):
             self.came.set()
 
 def check(bus, who):

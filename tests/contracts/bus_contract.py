@@ -35,8 +35,9 @@ class Recorder:
         self.heard: queue.SimpleQueue[tuple[str, str, Publication]] = queue.SimpleQueue()
         self.suspects: list[str | None] = []
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-        self.heard.put((channel, epoch, publication))
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+        for publication in publications:
+            self.heard.put((channel, epoch, publication))
 
     def suspect(self, channel: str | None) -> None:
         self.suspects.append(channel)

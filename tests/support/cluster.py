@@ -47,10 +47,10 @@ class Cluster:
 
     # As the listener of the bus.
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
         for link in self.links:
             if channel in link.watched:
-                link.listener.arrived(channel, epoch, publication)
+                link.listener.arrived(channel, epoch, *publications)
 
     def suspect(self, channel: str | None) -> None:
         for link in self.links:

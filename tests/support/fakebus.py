@@ -41,8 +41,8 @@ class FakeBus:
 
     # What MemoryBus tells us.
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-        self.link.append((channel, epoch, publication))
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+        self.link.extend((channel, epoch, publication) for publication in publications)
 
     def suspect(self, channel: str | None) -> None:
         raise AssertionError("memory:// misses nothing")

@@ -25,9 +25,9 @@ class Hub:
     def __init__(self) -> None:
         self.listeners: dict[str, Listener] = {}
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
         for listener in list(self.listeners.values()):
-            listener.arrived(channel, epoch, publication)
+            listener.arrived(channel, epoch, *publications)
 
     def suspect(self, channel: str | None) -> None:
         for listener in list(self.listeners.values()):

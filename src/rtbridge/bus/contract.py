@@ -78,9 +78,9 @@ def new_epoch() -> str:
 class Listener(Protocol):
     """What a bus calls above it: from any thread. It must not block or raise."""
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
         """Something was published in a watched channel. In order for each channel, unless something was
-        missed.
+        missed; what was told of together, in one call.
         """
 
     def suspect(self, channel: str | None) -> None:

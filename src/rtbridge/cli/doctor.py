@@ -116,9 +116,9 @@ class _Ear:
         self._changed = threading.Condition()
         self._offset, self._at = -1, 0.0
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
         with self._changed:
-            self._offset, self._at = publication.offset, time.monotonic()
+            self._offset, self._at = publications[-1].offset, time.monotonic()
             self._changed.notify_all()
 
     def suspect(self, channel: str | None) -> None:

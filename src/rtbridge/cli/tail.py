@@ -81,8 +81,9 @@ class Follower:
 
     # What the bus calls, from any thread.
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-        self._arrivals.put((epoch, publication))
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+        for publication in publications:
+            self._arrivals.put((epoch, publication))
 
     def suspect(self, channel: str | None) -> None:
         self._arrivals.put(None)

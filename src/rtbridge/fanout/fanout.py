@@ -169,18 +169,22 @@ class Fanout:
 
     # For the bus, from any thread.
 
-    def arrived(self, channel: str, epoch: str, publication: Publication) -> None:
-        self._loop.call_soon(self._arrived, channel, epoch, publication)
+    def arrived(self, channel: str, epoch: str, *publications: Publication) -> None:
+        self._loop.call_soon(self._arrived, channel, epoch, publications)
 
     def suspect(self, channel: str | None) -> None:
         self._loop.call_soon(self._suspect, channel)
 
     # What arrives.
 
-    def _arrived(self, channel: str, epoch: str, publication: Publication) -> None:
+    def _arrived(self, channel: str, epoch: str, publications: tuple[Publication, ...]) -> None:
         watched = self._channels.get(channel)
         if watched is None or watched.state is State.LEAVING:
             return
+        for publication in publications:
+            self._take(watched, epoch, publication)
+
+    def _take(self, watched: Watched, epoch: str, publication: Publication) -> None:
         tail = watched.tail
         live = watched.state is State.READY or watched.keep.kind == "volatile"
         if live and tail is not None and self._place(watched, tail, epoch, publication):

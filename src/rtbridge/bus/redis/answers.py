@@ -1,4 +1,4 @@
-"""What scripts answer, as the house knows it."""
+"""What scripts answer and tell, as the house knows it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ def entry(raw: bytes) -> Publication:
     head, _, data = raw.partition(b"\n")
     offset, _, cause = head.decode().partition(" ")
     return Publication(int(offset), data, cause or None)
+
+
+def notification(head: bytes, news: bytes) -> tuple[str, list[Publication]]:
+    """What scripts/publish.lua told of: epoch and publications. `head` is "<epoch> <first offset> <size> ..."."""
+    epoch, first, *sizes = head.decode().split(" ")
+    publications, start = [], 0
+    for offset, size in enumerate(map(int, sizes), int(first)):
+        cause, _, data = news[start : start + size].partition(b"\n")
+        publications.append(Publication(offset, data, cause.decode() or None))
+        start += size
+    return epoch, publications
 
 
 def page(answer: list[Any], after: Position | None) -> Page | Gap:

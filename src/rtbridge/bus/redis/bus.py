@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rtbridge.bus.contract import Keep, Listener, ToPublish
@@ -70,6 +70,7 @@ class RedisBus:
         self._topology = make_topology(self._settings, self._keys)
         self._breaker = Breaker()
         self._threads: Client | None = None
+        self._recent: tuple[Callable[[], Any], weakref.ref[Any], weakref.ref[Client]] | None = None
         self._hubs: weakref.WeakKeyDictionary[Any, Client] = weakref.WeakKeyDictionary()
         self._subscriber = Subscriber(self._settings, self._keys, self._topology, self._breaker, self._client)
         sharded = self._topology.sharded
@@ -97,7 +98,7 @@ class RedisBus:
         client = self._client()
         outgoing = self._publishing.command(channel, data, keep, cause, key)
         try:
-            return answers.position(client.ask(outgoing.partition, outgoing.packed))
+            return answers.position(client.ask(outgoing.partition, outgoing))
         finally:
             self._publishing.done(outgoing)
 
@@ -105,7 +106,7 @@ class RedisBus:
         client = self._client()
         outgoing = [self._publishing.command(p.channel, p.data, p.keep, p.cause, p.key) for p in publications]
         try:
-            replies = client.ask_all([(each.partition, each.packed) for each in outgoing])
+            replies = client.ask_all([(each.partition, each) for each in outgoing])
         finally:
             for each in outgoing:
                 self._publishing.done(each)
@@ -196,11 +197,11 @@ class RedisBus:
     def _once(self, name: str, what: str, keys: list[bytes], *arguments: bytes) -> Any:
         """For what may not: with a receipt."""
         client = self._client()
-        outgoing = self._publishing.once(name, what, keys, *arguments)
+        once = self._publishing.once(name, what, keys, *arguments)
         try:
-            return client.ask(outgoing.partition, outgoing.packed)
+            return client.ask(once.partition, lambda _: once.packed)
         finally:
-            self._publishing.done(outgoing)
+            self._publishing.done(once)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -209,6 +210,11 @@ class RedisBus:
     def _client(self) -> Client:
         """The one of the world that the caller is in."""
         self._check_open()
+        if self._recent is not None:
+            # Spares most greenlets asking what world this is.
+            current, hub_of, client_of = self._recent
+            if (hub := hub_of()) is not None and current().parent is hub and (client := client_of()):
+                return client
         if not in_gevent():
             if self._threads is None:
                 with self._lock:
@@ -216,6 +222,7 @@ class RedisBus:
                         self._threads = self._make_client(ThreadWorld())
             return self._threads
         import gevent
+        from greenlet import getcurrent
 
         hub = gevent.get_hub()
         client = self._hubs.get(hub)
@@ -223,6 +230,7 @@ class RedisBus:
             from rtbridge.bus.redis.greenlets import GreenletWorld
 
             client = self._hubs[hub] = self._make_client(GreenletWorld(hub))
+        self._recent = getcurrent, weakref.ref(hub), weakref.ref(client)
         return client
 
     def _clients(self) -> list[Client]:

@@ -15,6 +15,7 @@ from rtbridge.bus.redis.address import Address, Settings, read_address
 from rtbridge.bus.redis.link import Greeted, LinkLost, ReplyError, pack, refusal
 from rtbridge.bus.redis.lua import NAMES, script
 from rtbridge.bus.redis.pipeline import Pipeline
+from rtbridge.bus.redis.publishing import Outgoing
 from rtbridge.bus.redis.topology import Topology
 from rtbridge.bus.redis.world import World
 from rtbridge.errors import BusUnavailable
@@ -27,8 +28,8 @@ TRY_AGAIN, TRIAL = 0.5, 1.0
 REPLICA_SHARE = 0.7
 """Of the time for one question, what a replica may take to confirm: so that it can be said that none did."""
 
-Command = Callable[[bytes], bytes]
-"""Makes a packed command from the fence of the server it goes to."""
+Command = Callable[[bytes], bytes] | Outgoing
+"""A publication, or what makes a packed command from the fence of the server it goes to."""
 Question = tuple[int, Command]
 """A command and the partition it is for."""
 
@@ -142,7 +143,7 @@ class Client:
         deadline = self._breaker.enter(time.monotonic() + self._patience)
         try:
             pipeline = self._pipeline(address, deadline)
-            return pipeline.ask([command(pipeline.fence) for command in commands], deadline)
+            return pipeline.ask([_question(command, pipeline.fence) for command in commands], deadline)
         except LinkLost as lost:
             self._topology.doubt(address)
             return [lost] * len(commands)
@@ -154,7 +155,7 @@ class Client:
             pipeline = self._pipelines.get(address)
             if pipeline is None or pipeline.broken:
                 pipeline = self._pipeline(address, deadline)
-            reply = pipeline.ask((command(pipeline.fence),), deadline)[0]
+            reply = pipeline.ask((_question(command, pipeline.fence),), deadline)[0]
         except LinkLost:
             self._topology.doubt(address)
             raise
@@ -176,10 +177,12 @@ class Client:
             raise LinkLost(f"Redis at {pipeline.address} says: {text}")
         if word == "ASK":
             target = self._pipeline(read_address(rest[1], pipeline.address), deadline)
-            reply = target.ask((pack("ASKING"), command(target.fence)), deadline)[1]
+            # Alone: ASKING counts for the next command only.
+            alone = command.packed(target.fence) if isinstance(command, Outgoing) else command(target.fence)
+            reply = target.ask((pack("ASKING"), alone), deadline)[1]
             if isinstance(reply, ReplyError):
                 raise LinkLost(f"Redis at {target.address} says: {reply}")
-            return reply
+            return reply[0] if isinstance(command, Outgoing) else reply
         if word in ("READONLY", "CLUSTERDOWN", "MASTERDOWN"):
             pipeline.close()
             self._topology.doubt(pipeline.address)
@@ -211,3 +214,7 @@ class Client:
         """There is one master; what we had before is none any more."""
         for other in [other for other in self._pipelines if other != address]:
             self._pipelines.pop(other).close()
+
+
+def _question(command: Command, fence: bytes) -> bytes | Outgoing:
+    return command if isinstance(command, Outgoing) else command(fence)

@@ -9,7 +9,7 @@ import math
 import socket
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import gevent
@@ -72,6 +72,7 @@ class GreenletWorld:
         self._hub = weakref.ref(hub)  # a hub goes with its thread, and its connections with it
         self._ident = native_ident()
         self._home = self._ident()
+        self.rousing = False
 
     @property
     def hub(self) -> Hub:
@@ -106,13 +107,25 @@ class GreenletWorld:
     def waiter(self) -> Waiter:
         return GreenletWaiter(self)
 
-    def wake(self, waiters: Iterable[Waiter]) -> None:
+    def wake(self, waiters: Sequence[Waiter], twice: bool = False) -> None:
         """One callback for all of them."""
-        several = cast("list[GreenletWaiter]", list(waiters))
+        several = cast("Sequence[GreenletWaiter]", waiters)
         for waiter in several:
             waiter.woken = True
         if several:
-            self.run_in_hub(_switch_to, several)
+            self.rousing = len(several) > 1
+            self.run_in_hub(self._rouse, several, twice)
+
+    def _rouse(self, waiters: Sequence[GreenletWaiter], twice: bool) -> None:
+        """In the hub."""
+        last = len(waiters)
+        half = last // 2 if twice else 0
+        try:
+            for number, waiter in enumerate(waiters, 1):
+                self.rousing = number not in (half, last)
+                waiter.switch()
+        finally:
+            self.rousing = False
 
     def lock(self) -> Lock:
         return cast(Lock, gevent.lock.BoundedSemaphore(1))
@@ -129,9 +142,3 @@ class GreenletWorld:
     def resolve(self, host: str, port: int) -> list[tuple[Any, ...]]:
         found = self.hub.resolver.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
         return cast("list[tuple[Any, ...]]", found)
-
-
-def _switch_to(waiters: list[GreenletWaiter]) -> None:
-    """In the hub."""
-    for waiter in waiters:
-        waiter.switch()

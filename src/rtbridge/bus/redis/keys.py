@@ -33,9 +33,13 @@ class Keys:
     def idempotency(self, channel: str, key: str) -> bytes:
         return self._tag(channel) + f"key:{channel}:{key}".encode()
 
-    def receipt(self, channel: str, publisher: str) -> bytes:
-        """What a publisher did last at one of its places; the number of the place comes after it."""
-        return self._tag(channel) + f"receipt:{publisher}:".encode()
+    def receipts(self, channel: str, publisher: str) -> bytes:
+        """What a publisher published last at each of its places: one key for all channels of a partition."""
+        return self._tag(channel) + f"receipts:{publisher}".encode()
+
+    def receipt(self, name: str, publisher: str) -> bytes:
+        """What else a publisher did last at one of its places; the number of the place comes after it."""
+        return self._tag(name) + f"receipt:{publisher}:".encode()
 
     def record(self, key: str) -> bytes:
         return self._tag(key) + b"record:" + key.encode()

@@ -1,8 +1,12 @@
 """Publish commands, packed fast: what is the same for every publication of a channel is packed once.
 
-A receipt makes a publication safe to repeat. With an idempotency key it is kept under that key. Without one, the
-publisher (this process) has numbered *places*, as many as it has publications on their way at once, and one receipt
-for each place: the highest number wins, and a command that arrives late, after its own repetition, finds itself done.
+Publications for one channel that leave together leave as one command, which costs Redis, its watchers and us little
+more than one of them alone (see scripts/publish.lua).
+
+A receipt makes a publication safe to repeat, alone or in other company. With an idempotency key it is kept under that
+key. Without one, the publisher (this process) has numbered *places*, as many as it has publications on their way at
+once, and one receipt for each place: the highest number wins, and a command that arrives late, after its own
+repetition, finds itself done.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import base64
 import itertools
 import random
 import secrets
+from collections.abc import Sequence
 
 from rtbridge.bus.contract import Keep
 from rtbridge.bus.redis.keys import Keys
@@ -18,7 +23,7 @@ from rtbridge.bus.redis.lua import script
 from rtbridge.config import Limits
 
 RECEIPT_TTL = 60.0
-"""Seconds that a place's receipt is kept: longer than a publisher goes on trying."""
+"""Seconds that a process's receipts are kept: longer than a publisher goes on trying."""
 FOR_EVER = 315_360_000.0
 """Seconds (10 years) that an infinite history is kept."""
 CACHED = 4096
@@ -26,48 +31,75 @@ CACHED = 4096
 
 
 class Outgoing:
-    """A command that leaves a receipt: complete but for the fence, which the connection knows.
+    """One publication on its way.
 
-    `after` follows the fence; None: the command has none.
+    Attributes:
+        prepared: those that have the same can leave together; None: it leaves alone.
+        words: its own part of the command, packed.
     """
 
-    __slots__ = ("_after", "_before", "partition", "place")
+    __slots__ = ("place", "prepared", "words")
 
-    def __init__(self, partition: int, place: int, before: bytes, after: bytes | None) -> None:
-        self.partition = partition
-        self.place = place  # 0: none
-        self._before = before
-        self._after = after
+    def __init__(self, prepared: Prepared, place: bytes, words: bytes) -> None:
+        self.prepared = prepared
+        self.place = place
+        self.words = words
+
+    @property
+    def partition(self) -> int:
+        return self.prepared.partition
 
     def packed(self, fence: bytes) -> bytes:
-        if self._after is None:
-            return self._before
-        return b"%b$%d\r\n%b\r\n%b" % (self._before, len(fence), fence, self._after)
+        """The command for this one alone."""
+        return self.prepared.pack([self.words], fence)
 
 
-class _Prepared:
-    """What is the same for all publications of one channel that are kept alike."""
+class Once:
+    """A command that leaves a receipt of its own."""
 
-    __slots__ = ("fixed", "keep", "partition", "receipt")
+    __slots__ = ("packed", "partition", "place")
 
-    def __init__(
-        self, channel: str, keep: Keep, keys: Keys, publisher: str, limits: Limits, word: bytes
-    ) -> None:
+    def __init__(self, partition: int, place: bytes, packed: bytes) -> None:
+        self.partition = partition
+        self.place = place
+        self.packed = packed
+
+
+class Prepared:
+    """What is the same for all publications of one channel that are kept alike, with receipts in the same hash."""
+
+    __slots__ = ("_fixed", "_publishing", "channel", "joins", "keep", "partition")
+
+    def __init__(self, publishing: Publishing, channel: str, keep: Keep, key: str | None) -> None:
+        keys, limits = publishing.keys, publishing.limits
+        self._publishing = publishing
+        self.channel = channel
         self.keep = keep
+        self.joins = key is None
+        """Whether others may leave with one of these."""
         self.partition = keys.partition(channel)
-        self.receipt = keys.receipt(channel, publisher)
-        log_ttl = limits.position_ttl
-        self.fixed = _words(
+        self._fixed = _words(
+            b"EVALSHA",
+            script("publish").sha,
+            b"3",
+            keys.receipts(channel, publishing.name) if key is None else keys.idempotency(channel, key),
             keys.log(channel),
             keys.history(channel),
             channel.encode(),
             keep.kind[0].encode(),
             b"%d" % keep.size,
             b"0" if keep.kind == "latest" else milliseconds(min(keep.ttl, FOR_EVER)),
-            milliseconds(log_ttl),
-            word,
+            milliseconds(limits.position_ttl),
+            publishing.word,
             keys.lane(channel),
+            milliseconds(RECEIPT_TTL if key is None else limits.idempotency_ttl),
         )
+
+    def pack(self, words: Sequence[bytes], fence: bytes) -> bytes:
+        """The command for several publications, in their order; its reply is a list of their positions."""
+        return b"*%d\r\n%b$12\r\n%b\r\n$%d\r\n%b\r\n%b" % (
+            16 + 3 * len(words), self._fixed, self._publishing.epoch(), len(fence), fence, b"".join(words),
+        )  # fmt: skip
 
 
 class Publishing:
@@ -78,65 +110,57 @@ class Publishing:
     """
 
     def __init__(self, keys: Keys, limits: Limits, sharded: bool) -> None:
-        self._keys = keys
-        self._limits = limits
-        self._word = b"SPUBLISH" if sharded else b"PUBLISH"
-        sha = script("publish").sha
-        self._head = b"*18\r\n" + _words(b"EVALSHA", sha, b"3")
-        self._place_ttl = _words(milliseconds(RECEIPT_TTL))
-        self._key_ttl = _words(milliseconds(limits.idempotency_ttl))
+        self.keys = keys
+        self.limits = limits
+        self.word = b"SPUBLISH" if sharded else b"PUBLISH"
+        self.name = secrets.token_urlsafe(6)
         self._random = random.Random(secrets.randbits(256))
-        self._publisher = secrets.token_urlsafe(6)
         self._numbers = itertools.count(1)
-        self._prepared: dict[str, _Prepared] = {}
-        self._free: list[int] = []
+        self._prepared: dict[str, Prepared] = {}
+        self._free: list[bytes] = []
         self._places = itertools.count(1)
 
     def command(self, channel: str, data: bytes, keep: Keep, cause: str | None, key: str | None) -> Outgoing:
-        prepared = self._prepared.get(channel)
-        if prepared is None or prepared.keep is not keep:
-            prepared = self._prepare(channel, keep)
         if key is None:
-            place = self._take_place()
-            receipt, number, ttl = b"%b%d" % (prepared.receipt, place), next(self._numbers), self._place_ttl
+            prepared = self._prepared.get(channel)
+            if prepared is None or prepared.keep is not keep:
+                prepared = self._prepare(channel, keep)
+            place, number = self._take_place(), next(self._numbers)
         else:
-            place = 0
-            receipt, number, ttl = self._keys.idempotency(channel, key), 0, self._key_ttl
-        news = b"%b\n%b" % (cause.encode() if cause else b"", data)
-        before = b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n$12\r\n%b\r\n" % (
-            self._head, len(receipt), receipt, prepared.fixed, len(news), news, self.epoch(),
+            prepared, place, number = Prepared(self, channel, keep, key), b"", 0
+        why = cause.encode() if cause else b""
+        words = b"$%d\r\n%b\r\n$12\r\n%012d\r\n$%d\r\n%b\n%b\r\n" % (
+            len(place), place, number, len(why) + 1 + len(data), why, data,
         )  # fmt: skip
-        digits = b"%d" % number
-        return Outgoing(prepared.partition, place, before, b"$%d\r\n%b\r\n%b" % (len(digits), digits, ttl))
+        return Outgoing(prepared, place, words)
 
-    def done(self, outgoing: Outgoing) -> None:
+    def done(self, outgoing: Outgoing | Once) -> None:
         """It will not be tried again: its place is free."""
         if outgoing.place:
             self._free.append(outgoing.place)
 
-    def once(self, name: str, what: str, keys: list[bytes], *arguments: bytes) -> Outgoing:
+    def once(self, name: str, what: str, keys: list[bytes], *arguments: bytes) -> Once:
         """The command for a script that begins with scripts/once.lua, about something of this name."""
         place = self._take_place()
-        receipt = b"%b%d" % (self._keys.receipt(name, self._publisher), place)
+        receipt = self.keys.receipt(name, self.name) + place
         number = b"%d" % next(self._numbers)
         command = script(what).command([*keys, receipt], *arguments, number, milliseconds(RECEIPT_TTL))
-        return Outgoing(self._keys.partition(name), place, command, None)
+        return Once(self.keys.partition(name), place, command)
 
     def epoch(self) -> bytes:
         """A new one, 12 characters. Unlike `contract.new_epoch` without asking the operating system each time."""
         return base64.urlsafe_b64encode(self._random.getrandbits(72).to_bytes(9, "big"))
 
-    def _take_place(self) -> int:
+    def _take_place(self) -> bytes:
         try:
             return self._free.pop()
         except IndexError:
-            return next(self._places)
+            return b"%d" % next(self._places)
 
-    def _prepare(self, channel: str, keep: Keep) -> _Prepared:
+    def _prepare(self, channel: str, keep: Keep) -> Prepared:
         if len(self._prepared) >= CACHED:
             self._prepared.clear()
-        prepared = _Prepared(channel, keep, self._keys, self._publisher, self._limits, self._word)
-        self._prepared[channel] = prepared
+        prepared = self._prepared[channel] = Prepared(self, channel, keep, None)
         return prepared
 
 

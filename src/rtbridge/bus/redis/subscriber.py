@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from rtbridge.bus.contract import Listener
+from rtbridge.bus.redis import answers
 from rtbridge.bus.redis.address import Address, Settings
 from rtbridge.bus.redis.client import Breaker, Client
 from rtbridge.bus.redis.ear import Ear, Lane
@@ -16,7 +17,6 @@ from rtbridge.bus.redis.link import pack
 from rtbridge.bus.redis.topology import Topology
 from rtbridge.bus.redis.world import Waiter, World
 from rtbridge.errors import BusError, BusUnavailable
-from rtbridge.protocol.publications import Publication
 from rtbridge.runtime import native_lock
 
 logger = logging.getLogger("rtbridge")
@@ -169,14 +169,14 @@ class Subscriber:
             logger.debug("A probe was not published: %s", error)
 
     def heard(self, payload: bytes) -> None:
-        name, head, data = payload.split(b"\n", 2)
+        name, head, news = payload.split(b"\n", 2)
         channel = self._watched.get(name)
         listener = self.listener
         if channel is None or listener is None:
             return
-        epoch, offset, cause = head.decode().split(" ", 2)
+        epoch, publications = answers.notification(head, news)
         try:
-            listener.arrived(channel, epoch, Publication(int(offset), data, cause or None))
+            listener.arrived(channel, epoch, *publications)
         except Exception:
             logger.exception("The listener of the bus failed")
 

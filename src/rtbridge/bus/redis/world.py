@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rtbridge.runtime import native_lock
@@ -39,15 +39,25 @@ class Lock(Protocol):
 
 
 class World(Protocol):
-    """Threads, or the greenlets of one hub."""
+    """Threads, or the greenlets of one hub.
+
+    Attributes:
+        rousing: several are about to run one after the other, of whom this is not the one to speak for all.
+    """
+
+    rousing: bool
 
     def wait_for(self, fd: int, write: bool, seconds: float) -> bool:
         """Until a socket can be read from or written to, or failed. Whether that came in time."""
 
     def waiter(self) -> Waiter: ...
 
-    def wake(self, waiters: Iterable[Waiter]) -> None:
-        """Wake several of this world, from within it."""
+    def wake(self, waiters: Sequence[Waiter], twice: bool = False) -> None:
+        """Wake several of this world, from within it.
+
+        Args:
+            twice: not only after the last one is `rousing` over, but for a moment after half of them, too.
+        """
 
     def lock(self) -> Lock: ...
 
@@ -83,6 +93,8 @@ class ThreadWaiter:
 class ThreadWorld:
     """The threads of the operating system."""
 
+    rousing = False
+
     def wait_for(self, fd: int, write: bool, seconds: float) -> bool:
         if not hasattr(select, "poll"):  # Windows
             both = ([], [fd]) if write else ([fd], [])
@@ -94,7 +106,7 @@ class ThreadWorld:
     def waiter(self) -> Waiter:
         return ThreadWaiter()
 
-    def wake(self, waiters: Iterable[Waiter]) -> None:
+    def wake(self, waiters: Sequence[Waiter], twice: bool = False) -> None:
         for waiter in waiters:
             waiter.wake()
 
