@@ -188,6 +188,53 @@ def test_the_many_are_one_reader(house: House) -> None:
     assert house.metrics.snapshot()["deliveries"] == 4 * len(clients)
 
 
+def test_who_comes_back_gets_what_is_his_and_is_encoded_once(house: House) -> None:
+    for number in range(4):
+        house.publish("news", f"news {number}")
+        house.publish("sport", f"sport {number}")
+    epochs = {
+        name: Client(house, name).subscribe(name)["position"].partition(".")[0] for name in ("news", "sport")
+    }
+    clients = [Client(house, f"back-{number}") for number in range(12)]
+    encoded = house.services.encoder
+
+    def expected(channel: str, after: int, newest: int) -> list[tuple[int, str]]:
+        return [(number + 1, f"{channel} {number}") for number in range(after, newest)]
+
+    for round_, newest in enumerate([4, 5]):
+        for number, client in enumerate(clients):
+            channel, after, command_id = ("news", "sport")[number // 6], number % 2, number % 3 + 2
+            if round_:
+                client.send({"type": "unsubscribe", "id": 9, "channel": channel})
+            position = f"{epochs[channel]}.{after}"
+            replies = client.send(
+                {"type": "subscribe", "id": command_id, "channel": channel, "position": position}
+            )
+            (reply,) = [each for each in replies if each["type"] == "subscribed"]
+            assert (reply["id"], reply["channel"], reply["recovered"]) == (command_id, channel, True)
+            assert reply["position"] == f"{epochs[channel]}.{newest}"
+            assert [(each["offset"], each["data"]) for each in reply["publications"]] == expected(
+                channel, after, newest
+            )
+        assert len(encoded._replies) == 1
+        house.publish("news", "news 4")
+        house.publish("sport", "sport 4")
+        for client in clients:
+            client.read()
+
+
+def test_those_who_come_back_from_the_same_place_share_the_reply(house: House) -> None:
+    for number in range(3):
+        house.publish("news", number)
+    epoch = Client(house, "first").subscribe("news")["position"].partition(".")[0]
+    made = []
+    for name in ("ada", "bob"):
+        reply = Client(house, name).subscribe("news", position=f"{epoch}.0")
+        assert len(reply["publications"]) == 3
+        made.append(house.services.encoder._replies[WIRE.name][2])
+    assert made[0] is made[1]
+
+
 def test_a_few_stand_alone(house: House) -> None:
     crowd(house, WORTH - 1)
     assert groups(house) == [] and readers_told(house) == WORTH - 1

@@ -175,7 +175,8 @@ class Quotas:
         if limit.startswith("address") and not self._told:
             self._told = True
             _log.warning(
-                "a client was refused by limits.%s. If its address is your proxy's, say Bridge(proxies=1)", limit
+                "a client was refused by limits.%s. If its address is your proxy's, say Bridge(proxies=1)",
+                limit,
             )
         raise ProtocolError(
             ErrorCode.TOO_MANY,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.errors import BusError, ProtocolError
-from rtbridge.fanout import Tail
+from rtbridge.fanout import Entry, Tail
 from rtbridge.protocol import messages as m
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.positions import Position
@@ -134,8 +134,7 @@ class Subscribing:
             self._answer(command.id, subscription, found, lost=True)
         else:
             position, more = end_of(found, tail) if found else (subscription.position, False)
-            publications = tuple(entry.publication for entry in found)
-            self._answer(command.id, subscription, Page(position, publications, more))
+            self._answer(command.id, subscription, Page(position, (), more), entries=found)
 
     def _follow(self, subscription: Subscription) -> None:
         self._session.follow(subscription)
@@ -195,32 +194,40 @@ class Subscribing:
         self._answer(self._command.id, subscription, found)
 
     def _answer(
-        self, command_id: int, subscription: Subscription, found: Page | Gap, lost: bool = False
+        self,
+        command_id: int,
+        subscription: Subscription,
+        found: Page | Gap,
+        lost: bool = False,
+        entries: list[Entry] | None = None,
     ) -> None:
-        """Follow from what was found; `lost` if the log was lost while we watched, so that everybody has this gap."""
+        """Follow from what was found, in a page or as a tail's entries; `lost` if the log was lost while we watched, so
+        that everybody has this gap."""
         session, metrics = self._session, self._session.services.metrics
         whole = isinstance(found, Page)
         publications = found.publications if isinstance(found, Page) else ()
-        metrics.add("deliveries", len(publications))
+        metrics.add("deliveries", len(entries or publications))
         if not whole:
             metrics.add("gaps")
         state = None if whole else subscription.state
         if state is None:
             subscription.position = found.position
         self._follow(subscription)
-        session.reply(
-            m.Subscribed(
-                id=command_id,
-                channel=subscription.channel,
-                keep=self._declaration.keep.kind,
-                position=found.position,
-                publications=publications,
-                recovered=None if self._command.position is None else whole,
-                more=isinstance(found, Page) and found.more,
-                snapshot=state is not None,
-                fetch_after=session.services.snapshots.fetch_after(lost and state is None),
-            )
+        reply = m.Subscribed(
+            id=command_id,
+            channel=subscription.channel,
+            keep=self._declaration.keep.kind,
+            position=found.position,
+            publications=publications,
+            recovered=None if self._command.position is None else whole,
+            more=isinstance(found, Page) and found.more,
+            snapshot=state is not None,
+            fetch_after=session.services.snapshots.fetch_after(lost and state is None),
         )
+        if entries:
+            session.owe(session.services.encoder.subscribed(session.outlet.wire, reply, entries))
+        else:
+            session.reply(reply)
         if state is not None:
             state.ask(session, subscription, gap=True, spread=lost)
 

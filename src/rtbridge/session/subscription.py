@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rtbridge.contract.channels import ChannelDeclaration
 from rtbridge.fanout import Entry, Tail
+from rtbridge.protocol.messages import Subscribed
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Gap, Publication
 from rtbridge.session.outlet import Wire
@@ -88,6 +90,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._newest: dict[str, tuple[list[Entry], bytes]] = {}
+        self._replies: dict[str, tuple[list[Entry], Subscribed, bytes]] = {}
 
     def publications(self, wire: Wire, channel: str, tail: Tail, entries: list[Entry], more: bool) -> bytes:
         """The push for `entries` of `tail`."""
@@ -102,6 +105,17 @@ class Encoder:
             return newest[1]
         made = self._encode(wire, channel, tail, entries, more)
         self._newest[wire.name] = (entries, made)
+        return made
+
+    def subscribed(self, wire: Wire, reply: Subscribed, entries: list[Entry]) -> bytes:
+        """The `reply` to a subscribe, with `entries` for its publications: who comes back after an outage gets the same
+        as everybody else who does."""
+        newest = self._replies.get(wire.name)
+        if newest is not None and newest[0] is entries and newest[1] == reply:
+            return newest[2]
+        whole = replace(reply, publications=tuple([entry.publication for entry in entries]))
+        made = wire.wrap(wire.codec.encode(whole))
+        self._replies[wire.name] = (entries, reply, made)
         return made
 
     def _encode(self, wire: Wire, channel: str, tail: Tail, entries: list[Entry], more: bool) -> bytes:
