@@ -17,6 +17,7 @@ gevent = pytest.importorskip("gevent")
 from contracts.loop_contract import SOON, LoopContract, native_thread, pair  # noqa: E402
 from rtbridge.runtime import Loop, ThreadLoop, choose_loop  # noqa: E402
 from rtbridge.runtime.gevent_loop import GeventLoop  # noqa: E402
+from rtbridge.runtime.readiness import epoll_here  # noqa: E402
 
 __all__ = ["pair"]
 
@@ -37,14 +38,67 @@ print(choose_loop().name, "gevent" in sys.modules)
 
 
 class TestGeventLoop(LoopContract):
-    @pytest.fixture
-    def loop(self) -> Iterator[Loop]:
-        loop = GeventLoop()
+    @pytest.fixture(params=[False, True], ids=["epoll", "watchers"])
+    def loop(self, request: pytest.FixtureRequest) -> Iterator[Loop]:
+        if not request.param and epoll_here() is None:
+            pytest.skip("this system has no epoll")
+        loop = GeventLoop(watchers=request.param)
         yield loop
         loop.close()
 
     def fork(self) -> int:
         return gevent.os.fork() if hasattr(gevent, "os") else os.fork()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_child_leaves_its_parent_the_sockets(
+        self, loop: Loop, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        """What waits in the kernel is shared with the parent."""
+        ours, theirs = pair
+        box = loop.mailbox()
+        watch = self.open(loop, ours, lambda r, w: box.put(ours.recv(10)))
+        watch.want(read=True, write=False)
+        pid = self.fork()
+        if pid == 0:
+            watch.want(read=False, write=True)
+            watch.close()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        theirs.send(b"x")
+        assert box.get(SOON) == b"x"
+        watch.close()
+
+    def test_nothing_is_waited_for_when_nothing_is_wanted(
+        self, loop: GeventLoop, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        """Else gevent could not see that a program is at its end."""
+        watch = self.open(loop, pair[0], lambda r, w: None)
+        for wanted in (True, False):
+            watch.want(read=wanted, write=False)
+            assert (loop._readiness or watch)._active == wanted  # type: ignore[attr-defined]
+        watch.close()
+
+    def test_a_socket_that_was_closed_first(self, loop: GeventLoop) -> None:
+        """Its descriptor may have another owner by then, who must not be silenced."""
+        if loop._epoll is None:
+            pytest.skip("against the contract, and more than gevent's watchers bear")
+        box = loop.mailbox()
+        first, second = socket.socketpair(), socket.socketpair()
+        early = self.open(loop, first[0], lambda r, w: box.put("closed"))
+        early.want(read=True, write=False)
+        descriptor = first[0].fileno()
+        first[0].close()
+        os.dup2(second[0].fileno(), descriptor)
+        heir = socket.socket(fileno=descriptor)
+        watch = self.open(loop, heir, lambda r, w: box.put(heir.recv(10)))
+        watch.want(read=True, write=False)
+        early.close()
+        second[1].send(b"x")
+        assert box.get(SOON) == b"x"
+        watch.close()
+        for sock in (*first, *second, heir):
+            sock.close()
 
     def test_callbacks_do_not_run_in_the_hub(self, loop: Loop) -> None:
         """There they could not even log: whatever switches in the hub raises."""
@@ -94,7 +148,7 @@ class TestGeventLoop(LoopContract):
         assert box.get(SOON) == "blocking"
         theirs.send(b"x")
         assert box.get(0.02) is None
-        assert not watch._active  # type: ignore[attr-defined]
+        assert not (loop._readiness or watch)._active  # type: ignore[attr-defined]
         gate.set()
         assert box.get(SOON) == b"x"
         theirs.send(b"y")

@@ -24,6 +24,7 @@ from greenlet import getcurrent, greenlet
 
 from rtbridge.runtime.loop import Mailbox, Timer, Watch, run_logged
 from rtbridge.runtime.native import native_ident
+from rtbridge.runtime.readiness import Readiness, SocketWatch, epoll_here
 from rtbridge.runtime.timers import Call, Timers
 
 READ, WRITE = 1, 2
@@ -36,12 +37,17 @@ class GeventLoop:
     """See `Loop`. Belongs to the hub of the OS thread that makes it: the one that serves requests.
 
     Other OS threads may `call_soon` and put into mailboxes; only this one may be in the turn.
+
+    Args:
+        watchers: have a watcher of gevent's for each socket even where the system has epoll.
     """
 
     name = "gevent"
 
-    def __init__(self) -> None:
+    def __init__(self, watchers: bool = False) -> None:
         self.hub = gevent.get_hub()
+        self._epoll = None if watchers else epoll_here()
+        self._readiness: Readiness | None = None
         self._turn = nullcontext()
         self._ident = native_ident()
         self._home = self._ident()
@@ -61,6 +67,9 @@ class GeventLoop:
         self._parked = False
         self._waking = False
         self._idle: list[_Worker] = []
+        if self._readiness is not None:
+            self._readiness.abandon()
+        self._readiness = None  # made when it is needed
 
     def now(self) -> float:
         return time.monotonic()
@@ -82,7 +91,11 @@ class GeventLoop:
         return timer
 
     def watch(self, sock: socket.socket, on_ready: Callable[[bool, bool], object]) -> Watch:
-        return _IoWatch(self, sock, on_ready)
+        if self._epoll is None:
+            return _IoWatch(self, sock, on_ready)
+        if self._readiness is None:
+            self._readiness = Readiness(self.hub, self._epoll, self.call_soon)
+        return SocketWatch(self._readiness, sock, on_ready)
 
     def mailbox(self) -> Mailbox:
         return _GreenletMailbox(self)
@@ -98,6 +111,8 @@ class GeventLoop:
         self._closed = True
         self._calls.clear()
         self._alarm.close()
+        if self._readiness is not None:
+            self._readiness.close()
         if not self._waking:
             self.run_in_hub(self._wake)
 
@@ -217,7 +232,7 @@ class _Alarm:
 
 
 class _IoWatch:
-    """One gevent watcher. The hub only notes the event; the pump calls back.
+    """One gevent watcher, where there is no epoll. The hub only notes the event; the pump calls back.
 
     A level-triggered watcher fires again while its event waits in the pump's queue: the second time it is
     stopped, and started again when the pump has come to it.
