@@ -31,7 +31,7 @@ USERS = {*ABOVE, "cli", "testing"}
 
 # Optional packages, and the modules that may import them when they are imported themselves.
 OPTIONAL = {
-    "gevent": ("runtime.gevent_loop", "server", "bus.redis.greenlets"),
+    "gevent": ("runtime.gevent_epoll", "runtime.gevent_loop", "server", "bus.redis.greenlets"),
     "geventwebsocket": ("server",),
     "redis": (),
     "hiredis": ("bus.redis",),

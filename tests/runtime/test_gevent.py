@@ -16,8 +16,8 @@ gevent = pytest.importorskip("gevent")
 
 from contracts.loop_contract import SOON, LoopContract, native_thread, pair  # noqa: E402
 from rtbridge.runtime import Loop, ThreadLoop, choose_loop  # noqa: E402
+from rtbridge.runtime.gevent_epoll import epoll_here  # noqa: E402
 from rtbridge.runtime.gevent_loop import GeventLoop  # noqa: E402
-from rtbridge.runtime.readiness import epoll_here  # noqa: E402
 
 __all__ = ["pair"]
 

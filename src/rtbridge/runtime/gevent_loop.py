@@ -22,9 +22,9 @@ import gevent
 import gevent.hub
 from greenlet import getcurrent, greenlet
 
+from rtbridge.runtime.gevent_epoll import Readiness, SocketWatch, epoll_here
 from rtbridge.runtime.loop import Mailbox, Timer, Watch, run_logged
 from rtbridge.runtime.native import native_ident
-from rtbridge.runtime.readiness import Readiness, SocketWatch, epoll_here
 from rtbridge.runtime.timers import Call, Timers
 
 READ, WRITE = 1, 2
