@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol, cast
 
 from itsdangerous import BadData
@@ -313,9 +314,13 @@ def _identity(user: Any) -> str | None:
 
 def _proof(environ: Environ, cookies: Iterable[str]) -> str:
     """Cookies and what else a user can be known by. As JSON, so that none can be written to look like another."""
-    return json.dumps(
-        [list(cookies), environ.get("HTTP_AUTHORIZATION", ""), environ.get("REMOTE_USER") or ""]
-    )
+    rest = _as_json(environ.get("HTTP_AUTHORIZATION", "")), _as_json(environ.get("REMOTE_USER") or "")
+    return f"[[{', '.join(map(_as_json, cookies))}], {', '.join(rest)}]"
+
+
+def _as_json(value: object) -> str:
+    """As `json.dumps` writes it, which takes ten times as long to begin."""
+    return encode_basestring_ascii(value) if type(value) is str else json.dumps(value)
 
 
 def _without_body(environ: Environ) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,8 @@ from typing import Any
 
 import flask
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import create_environ
 
@@ -399,3 +402,10 @@ def test_a_whole_environ_is_made_of_what_is_left() -> None:
     )
     assert made["wsgi.input"].read() == b""
     assert (made["HTTP_HOST"], made["CONTENT_LENGTH"], made["REQUEST_METHOD"]) == ("h", "0", "GET")
+
+
+@given(st.lists(st.text()), st.text(), st.text() | st.none() | st.integers())
+def test_a_proof_is_written_as_json(cookies: list[str], authorization: str, user: Any) -> None:
+    """As it ever was: another text would be other credentials, and end every session at an upgrade."""
+    environ = {"HTTP_AUTHORIZATION": authorization, "REMOTE_USER": user}
+    assert frameworks._proof(environ, iter(cookies)) == json.dumps([cookies, authorization, user or ""])

@@ -1,7 +1,8 @@
 """The environ of a request, kept for as long as its connection lives, and small.
 
-A connection that stays open needs it only when somebody looks: a handler, or authenticate every few minutes. Most
-clients send the same headers, so that what they all have in common is a dictionary to compress with.
+A connection that stays open needs it only when somebody looks: a handler, or authenticate every few minutes. Browsers
+of one make send the same headers but for a few: these it shares with the others. And much of it is alike for nearly all
+clients, which is a dictionary to compress with.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 _USUAL = json.dumps(
@@ -35,34 +37,80 @@ _USUAL = json.dumps(
 ).encode()  # fmt: skip
 
 
-def packed(environ: Mapping[str, Any]) -> bytes:
+_SHARED = (
+    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE", "GATEWAY_INTERFACE", "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
+    "wsgi.input_terminated", "HTTP_HOST", "HTTP_CONNECTION", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_VERSION",
+    "HTTP_SEC_WEBSOCKET_EXTENSIONS", "HTTP_PRAGMA", "HTTP_CACHE_CONTROL", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING",
+    "HTTP_ACCEPT_LANGUAGE", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_MODE", "HTTP_SEC_FETCH_DEST",
+    "HTTP_SEC_CH_UA", "HTTP_SEC_CH_UA_MOBILE", "HTTP_SEC_CH_UA_PLATFORM", "HTTP_USER_AGENT", "HTTP_X_FORWARDED_PROTO",
+)  # fmt: skip
+"""What is the same for all browsers of one make: it is packed once, and they share the bytes."""
+_DROPPED = frozenset({*_SHARED, "HTTP_SEC_WEBSOCKET_KEY"})
+_LONGEST = 1_000  # characters of what is shared
+_COMPRESSED = b"z"  # before an own part; JSON begins with a brace
+_WORTH = 150  # bytes of a client's own part from which on it is compressed
+
+Packed = tuple[bytes, bytes]
+"""What is shared, and a client's own part."""
+
+
+def packed(environ: Mapping[str, Any]) -> Packed:
     """The part of an environ that outlives its request: the texts, and of these no key of a handshake."""
-    texts = {
-        key: value
-        for key, value in environ.items()
-        if isinstance(value, (str, bool)) and key != "HTTP_SEC_WEBSOCKET_KEY"
+    values = tuple(map(environ.get, _SHARED))
+    own = {
+        key: value for key, value in environ.items() if key not in _DROPPED and isinstance(value, str | bool)
     }
+    if sum([len(value) for value in values if type(value) is str]) <= _LONGEST:
+        shared = _packed_once(values)
+    else:
+        shared = _compressed(json.dumps(_texts(values)).encode())
+    text = json.dumps(own).encode()
+    return shared, text if len(text) < _WORTH else _COMPRESSED + _compressed(text)
+
+
+def unpacked(packed: Packed) -> dict[str, Any]:
+    """What was packed."""
+    shared, own = packed
+    return {
+        **json.loads(_whole(shared)),
+        **json.loads(_whole(own[1:]) if own.startswith(_COMPRESSED) else own),
+    }
+
+
+@lru_cache(maxsize=500)
+def _packed_once(values: tuple[object, ...]) -> bytes:
+    return _compressed(json.dumps(_texts(values)).encode())
+
+
+def _texts(values: tuple[object, ...]) -> dict[str, object]:
+    return {key: value for key, value in zip(_SHARED, values, strict=True) if isinstance(value, str | bool)}
+
+
+def _compressed(text: bytes) -> bytes:
     # A small window holds the dictionary and what is packed. The largest, with its tables, is memory that the kernel
     # clears for each connection anew, which takes longer than to compress.
     compressor = zlib.compressobj(9, zlib.DEFLATED, -12, 5, zdict=_USUAL)
-    return compressor.compress(json.dumps(texts).encode()) + compressor.flush()
+    return compressor.compress(text) + compressor.flush()
+
+
+def _whole(compressed: bytes) -> bytes:
+    return zlib.decompressobj(-15, zdict=_USUAL).decompress(compressed)
 
 
 class Kept(Mapping[str, Any]):
     """What `packed` packed, unpacked when somebody looks into it."""
 
-    __slots__ = ("_packed", "_texts")
+    __slots__ = ("_kept", "_packed")
 
-    def __init__(self, packed: bytes) -> None:
+    def __init__(self, packed: Packed) -> None:
         self._packed = packed
-        self._texts: dict[str, Any] | None = None
+        self._kept: dict[str, Any] | None = None
 
     def _all(self) -> dict[str, Any]:
-        if self._texts is None:
-            decompressor = zlib.decompressobj(-15, zdict=_USUAL)
-            texts: dict[str, Any] = json.loads(decompressor.decompress(self._packed))
-            self._texts = texts
-        return self._texts
+        if self._kept is None:
+            self._kept = unpacked(self._packed)
+        return self._kept
 
     def __getitem__(self, key: str) -> Any:
         return self._all()[key]

@@ -23,7 +23,7 @@ from rtbridge.runtime import Spoke
 from rtbridge.runtime.loop import run_logged
 from rtbridge.session import calling, private, subscribing
 from rtbridge.session.access import Identity, SiteTokenExpired
-from rtbridge.session.environ import Kept, packed
+from rtbridge.session.environ import Kept, Packed, packed
 from rtbridge.session.following import Following
 from rtbridge.session.outlet import Outlet
 from rtbridge.session.renewal import RENEWAL, Renewal, renew
@@ -58,7 +58,7 @@ class Session(Following):
 
     def __init__(self, services: Services, outlet: Outlet, environ: Mapping[str, Any]) -> None:
         super().__init__(services, outlet)
-        self._environ: Mapping[str, Any] | bytes = environ
+        self._environ: Mapping[str, Any] | Packed = environ
         self.address: str = environ.get("rtbridge.address", "")
         self.identity: Identity | None = None
         self.instance = ""
@@ -122,7 +122,7 @@ class Session(Following):
     def environ(self) -> Mapping[str, Any]:
         """The environ of the request; of a socket or stream, once it was greeted, only its texts."""
         kept = self._environ
-        return Kept(kept) if isinstance(kept, bytes) else kept
+        return Kept(kept) if isinstance(kept, tuple) else kept
 
     def park(self) -> None:
         """Every command is answered and none can come any more, as on a parked poll: keep no more than that needs."""

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,6 +23,7 @@ from rtbridge.wsgi.deadline import UnreadBody, read_deadline
 from rtbridge.wsgi.terms import Terms, accepted_types
 
 _PIECE = 65_536
+_USUAL_QUERY = 40  # characters of a query that is remembered
 _DRAIN_FACTOR = 64  # how many times max_body we read and throw away so that the sender can see the refusal
 
 
@@ -52,15 +54,12 @@ class Request:
         self.may_block = may_block
         self._given = given
         self.method: str = environ.get("REQUEST_METHOD", "GET")
-        self._query: dict[str, str] | None = None
+        self._query: Mapping[str, str] | None = None
         self.terms: Terms | None = None
 
     def header(self, name: str) -> str | None:
         """A request header by its name in any case, or None."""
-        key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = "HTTP_" + key
-        value = self.environ.get(key)
+        value = self.environ.get(_environ_key(name))
         return value if isinstance(value, str) else None
 
     def accepts(self, content_type: str) -> bool:
@@ -80,9 +79,7 @@ class Request:
         if self._query is None:
             text: str = self.environ.get("QUERY_STRING", "")
             try:
-                self._query = dict(
-                    parse_qsl(text, keep_blank_values=True, max_num_fields=32, errors="strict")
-                )
+                self._query = _usual_query(text) if len(text) <= _USUAL_QUERY else _read_query(text)
             except ValueError:
                 raise ProtocolError(ErrorCode.BAD_MESSAGE, "the query string cannot be read") from None
         return self._query.get(name)
@@ -138,6 +135,20 @@ class Request:
         if not (text.isascii() and text.isdigit() and len(text) <= 15):
             raise ProtocolError(ErrorCode.BAD_MESSAGE, "Content-Length is not a length")
         return int(text)
+
+
+@lru_cache(maxsize=100)  # they are those that our code asks for
+def _environ_key(name: str) -> str:
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+
+
+def _read_query(text: str) -> Mapping[str, str]:
+    return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=32, errors="strict"))
+
+
+_usual_query = lru_cache(maxsize=100)(_read_query)
+"""Sockets all come with the same query, and it takes longer to read than the rest of their head."""
 
 
 def check_seconds(value: object, name: str) -> float:
