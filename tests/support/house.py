@@ -127,7 +127,7 @@ class StubClient:
 
     def _take(self) -> None:
         while not self.blocked:
-            pieces = self.session.collect(65_536)
+            pieces = [*self.session.take_greeting(), *self.session.collect(65_536)]
             self.messages += [json.loads(piece) for piece in pieces]
             if not self.session.more:
                 return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -31,6 +32,8 @@ from rtbridge.session.services import Services
 
 T = TypeVar("T")
 _NO_ENVIRON: Mapping[str, Any] = MappingProxyType({})
+Greeting = tuple[int, tuple[str, ...]]
+"""The id of a hello, and what the server offers."""
 _log = logging.getLogger("rtbridge")
 
 
@@ -50,6 +53,7 @@ class Session(Following):
         "_queue",
         "_renewal",
         "address",
+        "greeting",
         "identity",
         "instance",
         "since",
@@ -61,6 +65,7 @@ class Session(Following):
         self._environ: Mapping[str, Any] | Packed = environ
         self.address: str = environ.get("rtbridge.address", "")
         self.identity: Identity | None = None
+        self.greeting: Greeting | None = None
         self.instance = ""
         self.since = 0.0
         self.state = State.OPENING
@@ -288,21 +293,11 @@ class Session(Following):
         transport = self.outlet.transport
         # Who goes on with what the token says keeps it: nothing need be signed, or sent, for a poll.
         token = services.access.token_for(identity) if identity.changed or not resumed else None
-        self.reply(
-            m.HelloReply(
-                id=command.id,
-                version=1,
-                client_id=identity.client_id,
-                resumed=resumed,
-                token=token,
-                expires_in=self._token_life(),
-                transport=transport,
-                offers=self.environ.get("rtbridge.offers", ()),
-                ping=limits.ping_interval,
-                wait=limits.poll_wait,
-                interval=limits.poll_interval,
-            )
-        )
+        offers = self.environ.get("rtbridge.offers", ())
+        if token is None and transport in ("shortpoll", "longpoll"):
+            self.greeting = _greeting(command.id, offers)
+        else:
+            self.reply(self._hello_reply(command.id, offers, resumed, token))
         if transport in ("websocket", "eventstream"):
             self._environ = packed(self.environ)
             services.takeovers.claim(self, resumed)
@@ -310,6 +305,32 @@ class Session(Following):
             self._schedule_renewal(self._token_life() if identity.by_site else limits.token_ttl)
         else:
             services.revocations.polls[self] = None
+
+    def _hello_reply(
+        self, command_id: int, offers: tuple[str, ...], resumed: bool, token: str | None
+    ) -> m.HelloReply:
+        limits = self.services.limits
+        return m.HelloReply(
+            id=command_id,
+            version=1,
+            client_id=self.known_identity.client_id,
+            resumed=resumed,
+            token=token,
+            expires_in=self._token_life(),
+            transport=self.outlet.transport,
+            offers=offers,
+            ping=limits.ping_interval,
+            wait=limits.poll_wait,
+            interval=limits.poll_interval,
+        )
+
+    def take_greeting(self) -> list[bytes]:
+        """The reply to the hello of a poll that goes on with what its token says: one, before all that is collected.
+
+        It is no news, and is made when there is some: while the poll is parked it would only take memory.
+        """
+        greeting, self.greeting = self.greeting, None
+        return [] if greeting is None else [self._encode(self._hello_reply(*greeting, True, None))]
 
     def _token_life(self) -> float:
         assert self.identity is not None
@@ -385,3 +406,8 @@ class Session(Following):
             raise ProtocolError(ErrorCode.NOT_SUBSCRIBED, f"not subscribed to {command.channel!r} here")
         if command.id is not None:
             self.reply(m.Unsubscribed(command.id, command.channel))
+
+
+@lru_cache(maxsize=64)  # nearly all are alike: parked polls share them
+def _greeting(command_id: int, offers: tuple[str, ...]) -> Greeting:
+    return command_id, offers

@@ -28,7 +28,6 @@ class EventStream:
         "_ended",
         "_last_words",
         "_scheduled",
-        "_services",
         "_session",
         "_spoke",
         "_waiting",
@@ -39,7 +38,6 @@ class EventStream:
         self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier
     ) -> None:
         self.wire: Wire = stream_wire(codec)
-        self._services = services
         self._carrier = carrier
         self._last_words: list[bytes] | None = None
         self._waiting = False
@@ -50,8 +48,8 @@ class EventStream:
 
     def start(self, commands: Iterable[object]) -> None:
         """Begin to carry out the decoded commands. In the turn."""
-        self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
-        self._services.metrics.add("connections_eventstream")
+        self._spoke = self._session.services.wheel.add(self._session.services.limits.ping_interval, self)
+        self._session.services.metrics.add("connections_eventstream")
         self._session.receive(commands)
 
     def ready(self) -> None:
@@ -73,19 +71,19 @@ class EventStream:
         if self._spoke is not None:
             self._spoke.discard(self)
             self._spoke = None
-            self._services.metrics.add("connections_eventstream", -1)
+            self._session.services.metrics.add("connections_eventstream", -1)
 
     def due(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._services.loop.call_soon(safely, self.hang_up, self._look)
+            self._session.services.loop.call_soon(safely, self.hang_up, self._look)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)
 
     def finish(self, code: int, message: str, retry_after: float | None) -> None:
         goodbye = self._encode(m.DisconnectPush(DisconnectCode(code), message, retry_after))
-        collected = self._session.collect(self._services.limits.page_bytes)
+        collected = self._session.collect(self._session.services.limits.page_bytes)
         self._last_words = [*(self._last_words or ()), *collected, goodbye]
         self._ended = True
         self.due()
@@ -97,7 +95,7 @@ class EventStream:
         self._scheduled = False
         if not self._waiting:
             return
-        pieces = self._last_words or self._session.collect(self._services.limits.page_bytes)
+        pieces = self._last_words or self._session.collect(self._session.services.limits.page_bytes)
         self._last_words = None
         if pieces:
             self._waiting = False
@@ -112,7 +110,7 @@ class EventStream:
 
     def tick(self) -> None:
         """(The wheel's callback.) Say that we are here."""
-        self._spoke = self._services.wheel.add(self._services.limits.ping_interval, self)
+        self._spoke = self._session.services.wheel.add(self._session.services.limits.ping_interval, self)
         if self._waiting:
             self._last_words = [*(self._last_words or ()), self._encode(m.PingPush())]
             self.due()

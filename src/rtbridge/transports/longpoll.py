@@ -31,7 +31,7 @@ class LongPoll(ShortPoll):
         self._spoke: Spoke | None = None
 
     def start(self, commands: Iterable[object]) -> None:
-        self._spoke = self._services.wheel.add(self._wait, self, early=True)
+        self._spoke = self._session.services.wheel.add(self._wait, self, early=True)
         super().start(commands)
 
     def tick(self) -> None:
@@ -46,7 +46,9 @@ class LongPoll(ShortPoll):
 
     def _answerable(self) -> bool:
         # The hello's own reply is not news; without an identity the hello failed, and that is.
-        return self._expired or len(self._messages) > 1 or self._session.identity is None
+        messages, session = self._messages or (), self._session
+        no_news = 0 if session.greeting is not None else 1
+        return self._expired or len(messages) > no_news or session.identity is None
 
     def _answer(self) -> None:
         self._stop_waiting()

@@ -25,7 +25,7 @@ class ShortPoll:
     """
 
     transport = "shortpoll"
-    __slots__ = ("_carrier", "_done", "_interval", "_messages", "_scheduled", "_services", "_session", "wire")
+    __slots__ = ("_carrier", "_done", "_interval", "_messages", "_scheduled", "_session", "wire")
 
     def __init__(
         self,
@@ -36,10 +36,9 @@ class ShortPoll:
         interval: float | None = None,
     ) -> None:
         self.wire: Wire = poll_wire(codec)
-        self._services = services
         self._carrier = carrier
         self._interval = interval
-        self._messages: list[bytes] = []
+        self._messages: list[bytes] | None = None  # none is no list: a parked poll has none
         self._scheduled = False
         self._done = False
         self._session = Session(services, self, environ)
@@ -61,24 +60,29 @@ class ShortPoll:
     def due(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._services.loop.call_soon(safely, self.abort, self._look)
+            self._session.services.loop.call_soon(safely, self.abort, self._look)
 
     def run(self, job: Callable[[], None]) -> None:
         self._carrier.run(job)
 
     def finish(self, code: int, message: str, retry_after: float | None) -> None:
         push = m.DisconnectPush(DisconnectCode(code), message, retry_after)
-        self._messages += self._session.collect(self._services.limits.page_bytes)
-        self._messages.append(self.wire.wrap(self.wire.codec.encode(push)))
+        self._gather(self._session.services.limits.page_bytes)
+        self._messages = [*(self._messages or ()), self.wire.wrap(self.wire.codec.encode(push))]
         self._answer()
+
+    def _gather(self, room: int) -> None:
+        collected = self._session.collect(room)
+        if collected:
+            self._messages = collected if self._messages is None else self._messages + collected
 
     def _look(self) -> None:
         self._scheduled = False
         session = self._session
         if self._done or not session.at_rest:
             return
-        room = self._services.limits.page_bytes - sum(map(len, self._messages))
-        self._messages += session.collect(max(room, 1))
+        room = session.services.limits.page_bytes - sum(map(len, self._messages or ()))
+        self._gather(max(room, 1))
         if session.at_rest and self._answerable():
             self._answer()
         elif session.at_rest:
@@ -91,7 +95,8 @@ class ShortPoll:
         if self._done:
             return
         self._done = True
-        self._messages += parting_word(self._session)
-        interval = 0.0 if self._session.more else self._interval
-        self._session.close()
-        self._carrier.finish(self.wire.codec.join_poll(self._messages, interval))
+        session = self._session
+        messages = [*session.take_greeting(), *(self._messages or ()), *parting_word(session)]
+        interval = 0.0 if session.more else self._interval
+        session.close()
+        self._carrier.finish(self.wire.codec.join_poll(messages, interval))

@@ -276,7 +276,7 @@ def _start_poll(
     limits = services.limits
     poll: ShortPoll
     if may_park:
-        poll = LongPoll(services, environ, codec, carrier, min(asked.wait, limits.poll_wait))
+        poll = LongPoll(services, environ, codec, carrier, min(limits.poll_wait, asked.wait))
     else:
         poll = ShortPoll(services, environ, codec, carrier, limits.poll_interval if asked.wait > 0 else None)
     poll.start(asked.commands)
