@@ -79,6 +79,11 @@ class RevocationList:
     def __len__(self) -> int:
         return len(self._order)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that anybody could be refused for."""
+        return not self._order and not self.distrusted
+
     def add(self, revocation: Revocation, now: float) -> None:
         """Remember one that was heard of just now."""
         self.heard += 1

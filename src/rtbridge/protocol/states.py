@@ -27,6 +27,8 @@ class State(Enum):
     ENDED = "ended"
     """Over."""
 
+    __hash__ = object.__hash__  # an Enum's own is not in C, and each command looks into the table
+
 
 class Event(Enum):
     """What happens to it."""
@@ -39,6 +41,8 @@ class Event(Enum):
     """The connection is gone, by whichever side."""
     FAILED = "failed"
     """This side gives up: the reason still has to be told."""
+
+    __hash__ = object.__hash__
 
 
 TABLE: Mapping[tuple[State, Event], State] = MappingProxyType(

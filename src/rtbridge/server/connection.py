@@ -128,11 +128,11 @@ class Connection:
     @property
     def address(self) -> tuple[str, int] | None:
         """The client's, where it has one (a Unix socket has none)."""
-        with contextlib.suppress(OSError):
+        try:
             name = self.sock.getpeername()
-            if isinstance(name, tuple):
-                return name[0], name[1]
-        return None
+        except OSError:
+            return None
+        return (name[0], name[1]) if isinstance(name, tuple) else None
 
     # -- reading ------------------------------------------------------------------------------------------
 

@@ -9,6 +9,12 @@ from wsgiref.handlers import format_date_time
 from rtbridge.wsgi.http import Response
 
 LAST_CHUNK = b"0\r\n\r\n"
+_USUAL = frozenset(
+    {"Content-Type", "Cache-Control", "Vary", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials",
+     "Access-Control-Expose-Headers"}
+)  # fmt: skip
+"""Headers that say nothing of one client or one answer: others are hardly ever the same twice."""
+_REMEMBERED = 50
 
 
 class Writer:
@@ -18,6 +24,7 @@ class Writer:
         self._lines = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
         self._second = 0
         self._date = ""
+        self._fields: dict[tuple[tuple[str, str], ...], str] = {}
 
     def whole(self, response: Response, *, close: bool) -> bytes:
         """A response whose body is there.
@@ -37,13 +44,16 @@ class Writer:
         return f"{self._head(200, headers, False)}Transfer-Encoding: chunked\r\n\r\n".encode("latin-1")
 
     def _head(self, status: int, headers: list[tuple[str, str]], close: bool) -> str:
-        fields = "".join(
-            [
-                f"{name}: {value}\r\n"
-                for name, value in headers
-                if name != "Content-Type" or status not in (204, 304)
-            ]
-        )
+        if status in (204, 304):
+            headers = [each for each in headers if each[0] != "Content-Type"]
+        key = tuple(headers)
+        fields = self._fields.get(key)
+        if fields is None:
+            fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+            if _USUAL.issuperset([name for name, _ in headers]):
+                if len(self._fields) >= _REMEMBERED:
+                    self._fields.clear()
+                self._fields[key] = fields
         second = int(time.time())
         if second != self._second:
             self._second, self._date = second, format_date_time(second)

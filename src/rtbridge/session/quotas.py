@@ -124,19 +124,21 @@ class Quotas:
 
     def followed(self, session: Session) -> None:
         """A connection follows one more channel."""
-        for key, counts in zip(_keys(session), self._channels, strict=True):
-            if key and counts is not self._channels[0]:
-                counts[key] = counts.get(key, 0) + 1
+        _, user, address = _keys(session)
+        _, by_user, by_address = self._channels
+        if user:
+            by_user[user] = by_user.get(user, 0) + 1
+        if address:
+            by_address[address] = by_address.get(address, 0) + 1
 
     def left(self, session: Session) -> None:
         """A connection follows one channel less."""
-        for key, counts in zip(_keys(session), self._channels, strict=True):
-            if key and counts is not self._channels[0]:
-                count = counts.get(key, 0) - 1
-                if count > 0:
-                    counts[key] = count
-                else:
-                    counts.pop(key, None)
+        _, user, address = _keys(session)
+        _, by_user, by_address = self._channels
+        if user:
+            _less(by_user, user)
+        if address:
+            _less(by_address, address)
 
     # -- buckets ------------------------------------------------------------------------------------------
 
@@ -188,6 +190,14 @@ class Quotas:
 def _rates(limits: Limits, kind: str) -> tuple[Rate, ...]:
     rates = (Rate(limits, scope, kind) for scope in range(len(_SCOPES)))
     return tuple(rate for rate in rates if rate.rate > 0)
+
+
+def _less(counts: dict[str, int], key: str) -> None:
+    count = counts.get(key, 0) - 1
+    if count > 0:
+        counts[key] = count
+    else:
+        counts.pop(key, None)
 
 
 def _keys(session: Session) -> _Keys:

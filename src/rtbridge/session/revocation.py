@@ -95,11 +95,13 @@ class Revocations:
 
     def has_nothing_to_say(self) -> bool:
         """Whether everything that a token says still counts."""
-        if not self.ready:
+        if self._seen is None:
             return False
-        if len(self.list) or self.list.distrusted:
-            self.list.forget_old(self._services.access.wall())
-        return not len(self.list) and not self.list.distrusted
+        known = self.list
+        if known.is_empty:
+            return True
+        known.forget_old(self._services.access.wall())
+        return known.is_empty
 
     @property
     def ready(self) -> bool:

@@ -92,8 +92,12 @@ class Subscribing:
         self._params = params
 
     def watch(self) -> None:
-        """Have the channel's tail here."""
+        """Have the channel's tail here; nearly always it is."""
         session = self._session
+        tail = session.services.fanout.tail(self._command.channel)
+        if tail is not None:
+            self._place(tail)
+            return
         resume = session.wait()
         session.services.fanout.when_ready(
             self._command.channel,
