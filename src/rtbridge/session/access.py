@@ -32,6 +32,7 @@ Environ = Mapping[str, Any]
 _NOT_LOADED = object()
 _SITE = "site:"
 """Before the fingerprint of a token that the site itself handed out; alone, where it is bound to no credentials."""
+_SHARED = 256  # fingerprints that are remembered
 _log = logging.getLogger("rtbridge")
 
 
@@ -130,6 +131,7 @@ class Access:
         self.revocations: Revocations | None = None
         """What was taken back."""
         self._authenticate = authenticate
+        self._shared: dict[str, str] = {}
 
     def fingerprint(self, environ: Environ) -> str:
         """A short digest of the request's credentials; another one means another session."""
@@ -137,14 +139,23 @@ class Access:
         if self._credentials:
             text = json.dumps([text, *(environ.get(key) for key in self._credentials)])
         digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12)
-        return sys.intern(digest.hexdigest())  # all who have none have the same
+        return self._share(digest.hexdigest())
+
+    def _share(self, fingerprint: str) -> str:
+        """The same text for all with the same credentials, above all for those who have none.
+
+        Interned, everybody's would be there for ever on Python 3.12.
+        """
+        if len(self._shared) >= _SHARED:
+            self._shared.clear()
+        return self._shared.setdefault(fingerprint, fingerprint)
 
     def recall(self, token: str | None, environ: Environ) -> Identity | None:
         """The identity a token proves, or None if authenticate has to run. Touches no database, never blocks."""
         claims = self._claims(token)
         if claims is None or claims.expires <= self.wall() or not self._fits(claims, environ):
             return None
-        identity = _identity_of(claims)
+        identity = _identity_of(claims, self._share(claims.fingerprint))
         revocations = self.revocations
         if revocations is None or revocations.has_nothing_to_say():
             return identity
@@ -358,5 +369,5 @@ def no_such_channel(channel: str) -> ProtocolError:
     return ProtocolError(ErrorCode.NO_SUCH_CHANNEL, f"no such channel: {channel!r}")
 
 
-def _identity_of(claims: Claims) -> Identity:
-    return Identity(claims.client_id, claims.user_id, claims.fingerprint, claims.expires, claims.channels)
+def _identity_of(claims: Claims, fingerprint: str) -> Identity:
+    return Identity(claims.client_id, claims.user_id, fingerprint, claims.expires, claims.channels)

@@ -134,6 +134,8 @@ class Session(Following):
         self._caught_up = None  # a poll stands in no live group
         if all(subscription.state is None for subscription in self.subscriptions):  # a snapshot may need it
             self._environ = _NO_ENVIRON
+        if not any(subscription.declaration.of_people for subscription in self.subscriptions):
+            self.instance = ""  # a tab's name matters among people, and where connections replace each other
 
     @property
     def waiting(self) -> int:

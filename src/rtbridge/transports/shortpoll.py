@@ -53,12 +53,11 @@ class ShortPoll:
     def abort(self) -> None:
         """Nobody waits for the answer any more. In the turn."""
         if not self._done:
-            self._done = True
-            self._session.close()
+            self._end()
             self._carrier.finish(None)
 
     def due(self) -> None:
-        if not self._scheduled:
+        if not self._scheduled and not self._done:
             self._scheduled = True
             self._session.services.loop.call_soon(safely, self.abort, self._look)
 
@@ -78,9 +77,9 @@ class ShortPoll:
 
     def _look(self) -> None:
         self._scheduled = False
-        session = self._session
-        if self._done or not session.at_rest:
+        if self._done or not self._session.at_rest:
             return
+        session = self._session
         room = session.services.limits.page_bytes - sum(map(len, self._messages or ()))
         self._gather(max(room, 1))
         if session.at_rest and self._answerable():
@@ -94,9 +93,13 @@ class ShortPoll:
     def _answer(self) -> None:
         if self._done:
             return
-        self._done = True
         session = self._session
         messages = [*session.take_greeting(), *(self._messages or ()), *parting_word(session)]
         interval = 0.0 if session.more else self._interval
-        session.close()
+        self._end()
         self._carrier.finish(self.wire.codec.join_poll(messages, interval))
+
+    def _end(self) -> None:
+        self._done = True
+        self._session.close()
+        del self._session  # it refers to us: so both go now, and not when the collector comes to them
