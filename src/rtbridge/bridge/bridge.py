@@ -266,7 +266,7 @@ class Bridge(People, Sourcing):
 
     def _warn_if_served_elsewhere(self) -> None:
         """memory:// lives in one process: what is published in another reaches nobody, and that must be heard."""
-        if self.serving is not None or self._warned_elsewhere or self._bus.blocking:
+        if self._bus.blocking or self._warned_elsewhere or self.serving is not None:
             return
         holder = self._guard.holder()
         if holder is not None and holder != os.getpid():

@@ -38,7 +38,7 @@ class Schema:
         DeclarationError: no schema can be made of the type.
     """
 
-    __slots__ = ("_adapter", "_input", "_output", "what")
+    __slots__ = ("_adapter", "_input", "_output", "_serializer", "what")
 
     def __init__(self, type_: Any, what: str = "data") -> None:
         self.what = what
@@ -47,6 +47,7 @@ class Schema:
             schema = self._adapter.core_schema
             self._input = input_validator(schema)
             self._output = output_validator(schema)
+            self._serializer = self._adapter.serializer  # what `dump_python` asks, with less on the way
         except (PydanticUserError, SchemaError, NameError, TypeError) as error:
             raise DeclarationError(f"{what}: {_unusable(type_, error)}") from error
 
@@ -58,7 +59,7 @@ class Schema:
         """
         try:
             fitting = self._output.validate_python(value)
-            plain = self._adapter.dump_python(fitting, by_alias=True, warnings=False)
+            plain = self._serializer.to_python(fitting, by_alias=True, warnings=False)
         except ValidationError as error:
             raise DataError(f"{self.what}: {Invalid(_fields(error))}") from None
         except (PydanticSerializationError, ValueError) as error:  # ValueError: a circle
@@ -110,6 +111,8 @@ def _jsonable(value: object) -> object:
 
 def _string_keys(value: object) -> object:
     """`value` with keys as JSON has them: the 7 of `{7: "x"}` is "7" on the wire; `load` reads it back."""
+    if isinstance(value, str | int | float):  # to ask whether it is a Mapping takes longest
+        return value
     if isinstance(value, Mapping):
         texts = {_key(key): _string_keys(item) for key, item in value.items()}
         if len(texts) != len(value):
