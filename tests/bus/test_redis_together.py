@@ -150,6 +150,17 @@ def test_one_command_is_bounded(bus: RedisBus) -> None:
 
 
 def test_what_a_notification_says() -> None:
-    epoch, publications = notification(b"e 7 4 3", b"c\nd1\nd2")
-    assert epoch == "e"
-    assert publications == [Publication(7, b"d1", "c"), Publication(8, b"d2")]
+    assert notification(b"e 7 4 3", b"c\nd1\n\nd2") == (
+        "e",
+        [Publication(7, b"d1", "c"), Publication(8, b"d2")],
+    )
+    assert notification(b"e 7 3 3", b"\nd1\n\nd2")[1] == [Publication(7, b"d1"), Publication(8, b"d2")]
+    assert notification(b"e 7 1", b"\n")[1] == [Publication(7, b"")]
+
+
+def test_data_with_line_ends_in_a_notification() -> None:
+    assert notification(b"e 7 6 1 3", b"c\nd\n\n1\n\n\n\n\n\n")[1] == [
+        Publication(7, b"d\n\n1", "c"),
+        Publication(8, b""),
+        Publication(9, b"\n\n"),
+    ]

@@ -181,6 +181,18 @@ class Fanout:
         watched = self._channels.get(channel)
         if watched is None or watched.state is State.LEAVING:
             return
+        tail = watched.tail
+        if (
+            watched.state is State.READY
+            and tail is not None
+            and epoch == tail.epoch
+            and publications[0].offset == tail.last + 1
+        ):
+            self._stock.append(
+                tail, *map(Entry, publications)
+            )  # they were published together: there is no hole
+            self._mark(watched)
+            return
         for publication in publications:
             self._take(watched, epoch, publication)
 

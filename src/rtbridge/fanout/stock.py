@@ -23,11 +23,12 @@ class Stock:
             OrderedDict()
         )  # those that hold something, longest unused first
 
-    def append(self, tail: Tail, entry: Entry) -> None:
+    def append(self, tail: Tail, *entries: Entry) -> None:
         before = tail.size
-        tail.append(entry)
-        if len(tail.entries) > self._max_publications:
-            tail.drop_oldest()
+        for entry in entries:
+            tail.append(entry)
+            if len(tail.entries) > self._max_publications:
+                tail.drop_oldest()
         self.size += tail.size - before
         self._tails[tail] = None
         self._tails.move_to_end(tail)

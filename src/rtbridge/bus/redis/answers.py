@@ -22,13 +22,20 @@ def entry(raw: bytes) -> Publication:
 
 def notification(head: bytes, news: bytes) -> tuple[str, list[Publication]]:
     """What scripts/publish.lua told of: epoch and publications. `head` is "<epoch> <first offset> <size> ..."."""
-    epoch, first, *sizes = head.decode().split(" ")
-    publications, start = [], 0
-    for offset, size in enumerate(map(int, sizes), int(first)):
-        cause, _, data = news[start : start + size].partition(b"\n")
-        publications.append(Publication(offset, data, cause.decode() or None))
-        start += size
-    return epoch, publications
+    epoch, start, *sizes = head.split(b" ")
+    first, parts = int(start), news.split(b"\n")
+    if len(parts) != 2 * len(sizes):  # there are line ends in the data: then the sizes tell
+        parts, at = [], 0
+        for size in map(int, sizes):
+            cause, _, data = news[at : at + size].partition(b"\n")
+            parts += (cause, data)
+            at += size + 1
+    offsets, causes = range(first, first + len(sizes)), parts[::2]
+    if any(causes):
+        told = map(Publication, offsets, parts[1::2], [cause.decode() or None for cause in causes])
+    else:
+        told = map(Publication, offsets, parts[1::2])
+    return epoch.decode(), list(told)
 
 
 def page(answer: list[Any], after: Position | None) -> Page | Gap:

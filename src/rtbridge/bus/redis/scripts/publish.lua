@@ -17,8 +17,8 @@
 --
 -- Promise: returns a position "<epoch>.<offset>" for each. The offset is the log's last plus one; all of it happens or
 -- none. Where a place's receipt has the number or a higher one it was done already: then nothing is published, and
--- the position is the receipt's. The notification is "<channel>\n<epoch> <first offset> <size> <size> ...\n", then
--- "<cause>\n<data>" of each, so many bytes long.
+-- the position is the receipt's. The notification is "<channel>\n<epoch> <first offset> <size> <size> ...", then for
+-- each "\n<cause>\n<data>", of which the size is that of "<cause>\n<data>".
 
 local FIXED = 10
 local count = (#ARGV - FIXED) / 3
@@ -71,5 +71,5 @@ end
 redis.call('HSET', KEYS[1], unpack(marks))
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 local head = ARGV[1] .. '\n' .. epoch .. ' ' .. (last + 1) .. ' ' .. table.concat(sizes, ' ') .. '\n'
-redis.call(ARGV[6], ARGV[7], head .. table.concat(news))
+redis.call(ARGV[6], ARGV[7], head .. table.concat(news, '\n'))
 return positions
