@@ -264,11 +264,13 @@ def test_the_highest_rate_that_holds_is_found_and_one_failure_is_tried_again() -
             "p99": 2.0,
         }
 
-    best, tried = sustained(measure, time.monotonic() + 60)
+    best, tried = sustained(measure, 250.0, time.monotonic() + 60)
     assert 4700 < best <= 5000
     assert [one["rate"] for one in tried[:4]] == [1000, 1000, 2000, 4000]
     lossy = {"rate": 1, "sent_rate": 1, "kept_up": True, "missing": 1, "gaps": 0, "p50": 1.0, "p99": 2.0}
-    assert sustained(lambda rate: lossy, time.monotonic() + 60)[0] == 0
+    assert sustained(lambda rate: lossy, 250.0, time.monotonic() + 60)[0] == 0
+    late = {**lossy, "missing": 0, "p99": 251.0}
+    assert sustained(lambda rate: late, 250.0, time.monotonic() + 60)[0] == 0
 
 
 # --- fairness, and what is counted ---------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """A process beside the servers that publishes through Redis: `redis_publisher.py HOW REDIS_PORT`.
 
 HOW is `rtbridge` (a channel's publish), `bus` (only its bus), `plain` (redis-py, one EVALSHA for each, the same work
-in Redis), `socketio` (python-socketio's write-only RedisManager), or `positions-N` (asks for N positions instead). 64
-greenlets. It says `ready`; then it answers each line `RATE COUNT`, when it has published so many, with one line of
-JSON. RATE publications a second, evenly; 0: each greenlet as fast as it can. A text says when it left:
+in Redis), `socketio` (python-socketio's write-only RedisManager), or `positions-N` (asks for N positions instead).
+It says `ready`; then it answers each line `RATE COUNT`, when it has published so many, with one line of JSON. RATE
+publications a second, in ticks of a millisecond as node_redis.js has them, and by so many greenlets that they need not
+wait for one another, as its do not; 0: 64 greenlets, each as fast as it can. A text says when it left:
 ~NUMBER@MICROSECONDS of the monotonic clock.
 """
 
@@ -14,6 +15,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import json  # noqa: E402
+import math  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -21,7 +23,7 @@ from collections.abc import Callable  # noqa: E402
 
 import gevent  # noqa: E402
 
-GREENLETS, SIZE = 64, 128
+GREENLETS, PACED, SIZE = 64, 512, 128
 SCRIPT = """
 local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, offset .. '-0', 'd', ARGV[1])
@@ -98,14 +100,14 @@ def run(publish: Publish, rate: float, count: int) -> dict[str, object]:
 
     def work() -> None:
         for number in next_number:
-            due = start + number / rate if rate else 0.0
+            due = start + math.ceil(1000 * number / rate) / 1000 if rate else 0.0
             if due > time.monotonic():
                 gevent.sleep(due - time.monotonic())
             one(number)
 
     cpu = time.process_time()
     start = time.monotonic()
-    gevent.joinall([gevent.spawn(work) for _ in range(GREENLETS)])
+    gevent.joinall([gevent.spawn(work) for _ in range(PACED if rate else GREENLETS)])
     wall = time.monotonic() - start
     taken.sort()
     spent = time.process_time() - cpu

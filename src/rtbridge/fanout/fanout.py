@@ -187,6 +187,7 @@ class Fanout:
             and tail is not None
             and epoch == tail.epoch
             and publications[0].offset == tail.last + 1
+            and publications[-1].offset == tail.last + len(publications)
         ):
             self._stock.append(
                 tail, *map(Entry, publications)
