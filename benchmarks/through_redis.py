@@ -33,7 +33,7 @@ from .peers import HERE, OURS, RTBRIDGE, SOCKET_IO, program, redis_server
 SUBSCRIBERS = 10
 LATE = 0.25
 """A rate counts as sustained while 99 % are there no later than after this share of the time that it is published. Who
-cannot keep up has a queue that grows as long as it lasts: in one second, a second's delay would permit twice as many."""
+cannot keep up has a queue that grows as long as it lasts: in a second, a second's delay would permit twice as many."""
 FIRST, MOST, REFINED = 1000.0, 128_000.0, 4
 """Rates tried, publications per second: from the first, doubled until one fails; then so many times halfway between the
 last that held and the first that failed: the last step is 4 %."""
@@ -195,7 +195,7 @@ def sustained(
 
 def peers(profile: str, skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
     found = {}
-    seconds, budget = {"quick": (1.0, 18.0), "standard": (2.0, 40.0), "full": (5.0, 300.0)}[profile]
+    seconds, budget = {"quick": (1.0, 15.0), "standard": (2.0, 40.0), "full": (5.0, 300.0)}[profile]
     for way in ways():
         print(f"   {way.name}", flush=True)
         try:
@@ -331,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
     calls: dict[str, dict[str, Any]] = {}
     costs: dict[str, float] = {}
     try:
-        calls = publishing({"quick": 20_000, "standard": 50_000, "full": 200_000}[profile])
+        calls = publishing({"quick": 15_000, "standard": 50_000, "full": 200_000}[profile])
         costs["publishes"] = calls["bus"]["count"] / calls["bus"]["redis_cpu"]
         costs["notifications"], costs["checks"] = notifications(), checks()
     except (BenchmarkError, OSError, subprocess.SubprocessError) as error:
