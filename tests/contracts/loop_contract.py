@@ -299,6 +299,30 @@ class LoopContract:
             watch.want(read=True, write=True)
         assert box.get(0.05) is None
 
+    def test_a_watch_is_handed_over(self, loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
+        ours, theirs = pair
+        box = loop.mailbox()
+
+        def first(readable: bool, writable: bool) -> None:
+            box.put(("first", ours.recv(100)))
+            watch.hand_over(second)
+
+        def second(readable: bool, writable: bool) -> None:
+            box.put(("second", ours.recv(100)))
+
+        watch = self.open(loop, ours, first)
+        with loop.turn():
+            watch.want(read=True, write=False)
+        theirs.send(b"a")
+        assert box.get(SOON) == ("first", b"a")
+        theirs.send(b"b")
+        assert box.get(SOON) == ("second", b"b")
+        with loop.turn():
+            watch.close()
+            watch.hand_over(first)
+        theirs.send(b"c")
+        assert box.get(0.05) is None
+
     def test_a_closed_watch_lets_its_callback_go(
         self, loop: Loop, pair: tuple[socket.socket, socket.socket]
     ) -> None:

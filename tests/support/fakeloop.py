@@ -139,6 +139,9 @@ class FakeWatch:
         if not self.closed:
             self.read, self.write = read, write
 
+    def hand_over(self, on_ready: Callable[[bool, bool], object]) -> None:
+        self.on_ready = on_ready
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True

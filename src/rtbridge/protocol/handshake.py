@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from hashlib import sha1
 from secrets import token_bytes
@@ -28,7 +29,8 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 def accept_key(key: str) -> str:
     """The `Sec-WebSocket-Accept` that belongs to a `Sec-WebSocket-Key` (RFC 6455, section 4.2.2)."""
-    return b64encode(sha1(key.encode("latin-1") + _MAGIC, usedforsecurity=False).digest()).decode("ascii")
+    digest = sha1(key.encode("latin-1") + _MAGIC, usedforsecurity=False).digest()
+    return b2a_base64(digest, newline=False).decode("ascii")
 
 
 # ---- server

@@ -154,6 +154,10 @@ class SocketWatch:
             self._wanted = wanted
             self._readiness.change(self, wanted)
 
+    def hand_over(self, on_ready: Callable[[bool, bool], object]) -> None:
+        if self._on_ready is not None:
+            self._on_ready = on_ready
+
     def close(self) -> None:
         self.want(read=False, write=False)
         self._on_ready = None

@@ -255,6 +255,9 @@ class _IoWatch:
         self._wanted = (READ if read else 0) | (WRITE if write else 0)
         self._arm()
 
+    def hand_over(self, on_ready: Callable[[bool, bool], object]) -> None:
+        self._on_ready = on_ready
+
     def close(self) -> None:
         watcher, self._watcher, self._wanted = self._watcher, None, 0
         if watcher is not None:

@@ -28,6 +28,9 @@ class Watch(Protocol):
     def want(self, *, read: bool, write: bool) -> None:
         """Set what to be called back for; at first nothing. Called again and again while it stays ready."""
 
+    def hand_over(self, on_ready: Callable[[bool, bool], object]) -> None:
+        """From now on call back somebody else, for what is wanted already."""
+
     def close(self) -> None:
         """End it, *before* the socket is closed. May be repeated. The callback is not called any more."""
 

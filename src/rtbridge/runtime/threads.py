@@ -206,6 +206,9 @@ class _SelectorWatch:
         if not self.closed:
             self._set((selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0))
 
+    def hand_over(self, on_ready: Callable[[bool, bool], object]) -> None:
+        self._on_ready = on_ready
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True

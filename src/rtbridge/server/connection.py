@@ -252,9 +252,13 @@ class Connection:
     def detach(self) -> tuple[socket.socket, bytes]:
         """Give away the socket, and what was received of it."""
         self._watch.close()
+        return self.detach_watched()[:2]
+
+    def detach_watched(self) -> tuple[socket.socket, bytes, Watch]:
+        """Give away the socket, what was received of it, and its watch, which is to be handed over at once."""
         self.state = State.GONE
         self._house.gone(self)
-        return self.sock, self._received
+        return self.sock, self._received, self._watch
 
     def expire(self) -> None:
         """The deadline has passed."""

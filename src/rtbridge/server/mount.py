@@ -160,8 +160,7 @@ class Mount:
         if not connection.send(upgrade.head):
             connection.close()  # its buffer is empty: the client is gone
             return
-        sock, early = connection.detach()
-        upgrade.start(self._no_stack, sock, early)
+        upgrade.start(self._no_stack, *connection.detach_watched())
 
 
 class _Planning:

@@ -69,6 +69,7 @@ class Site(_Server):  # type: ignore[misc]
         self.limits = limits
         self.under_way = 0
         self._turn_loop = loop
+        self._family = int(listener.family)
 
     # pywsgi's own way to accept, without a greenlet for each connection. In gevent's hub.
 
@@ -77,7 +78,7 @@ class Site(_Server):  # type: ignore[misc]
             descriptor, address = self.socket._accept()
         except BlockingIOError:
             return None
-        return _plain(descriptor), address
+        return _plain(self._family, descriptor), address
 
     def do_handle(self, *args: Any) -> None:
         self._turn_loop.call_soon(self.accept, args[0])
@@ -105,16 +106,19 @@ class Site(_Server):  # type: ignore[misc]
 
     def take_back(self, descriptor: int, received: bytes) -> None:
         """The answer has left: the connection is the reactor's again."""
-        sock = _plain(descriptor)
+        sock = _plain(self._family, descriptor)
         with self._turn_loop.turn():
             self.accept(sock, received, served=True)
 
 
-def _plain(descriptor: int) -> socket.socket:
-    """The interpreter's bare socket: it takes less memory, and the loop's watchers do the waiting."""
+def _plain(family: int, descriptor: int) -> socket.socket:
+    """The interpreter's bare socket: it takes less memory, and the loop's watchers do the waiting.
+
+    What it is need not be asked of the system, for each connection anew.
+    """
     import _socket
 
-    sock = _socket.socket(fileno=descriptor)
+    sock = _socket.socket(family, socket.SOCK_STREAM, 0, descriptor)
     sock.setblocking(False)
     return sock  # type: ignore[return-value]
 

@@ -35,6 +35,7 @@ class WebSocket:
     Args:
         sock: a non-blocking socket on which the 101 was sent; owned, and closed, by this object.
         early: bytes that the server read beyond the handshake.
+        watch: the socket's, where it has one: it comes from our own server, whose sockets do not delay small packets.
     """
 
     transport = "websocket"
@@ -53,6 +54,7 @@ class WebSocket:
         carrier: Carrier,
         sock: socket.socket,
         early: bytes = b"",
+        watch: Watch | None = None,
     ) -> None:
         limits = services.limits
         self.wire: Wire = socket_wire(codec)
@@ -68,12 +70,19 @@ class WebSocket:
         self._heard = services.loop.now()
         self._spoke: Spoke | None = None
         self._session = Session(services, self, environ)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            if watch is None:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)
+        except OSError:
+            pass
         self._tick_after(limits.hello_timeout)
-        self._watch: Watch = services.loop.watch(sock, self)
-        self._watch.want(read=True, write=False)
+        if watch is None:
+            watch = services.loop.watch(sock, self)
+        else:
+            watch.hand_over(self)
+        self._watch: Watch = watch
+        watch.want(read=True, write=False)
         services.metrics.add("connections_websocket")
         if early:
             services.loop.call_soon(safely, self.abandon, self._feed, early)

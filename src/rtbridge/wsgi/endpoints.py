@@ -19,6 +19,7 @@ from rtbridge.protocol.codecs import JSON, Codec, codec_named
 from rtbridge.protocol.codes import ErrorCode
 from rtbridge.protocol.handshake import check_request, response_head
 from rtbridge.protocol.polls import PollRequest, parse_poll_request
+from rtbridge.runtime import Watch
 from rtbridge.session.services import Services
 from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.eventstream import EventStream
@@ -231,8 +232,10 @@ class Endpoints:
         if place is None:
             raise ProtocolError(ErrorCode.TRANSPORT_UNAVAILABLE, "this server has no room for WebSockets now")
 
-        def start(carrier: Carrier, sock: socket.socket, early: bytes) -> Callable[[], None]:
-            return WebSocket(services, environ, codec, carrier, sock, early).abandon
+        def start(
+            carrier: Carrier, sock: socket.socket, early: bytes, watch: Watch | None
+        ) -> Callable[[], None]:
+            return WebSocket(services, environ, codec, carrier, sock, early, watch).abandon
 
         return Upgrade(b"" if upgraded else response_head(accept), start, place)
 
@@ -255,7 +258,7 @@ class Endpoints:
             if upgrade.head:
                 sockets.send_now(sock, upgrade.head)
             with services.loop.turn():
-                abandon = upgrade.start(carrier, sock, early)
+                abandon = upgrade.start(carrier, sock, early, None)
             if isinstance(carrier, RequestCarrier):
                 try:
                     carrier.carry()

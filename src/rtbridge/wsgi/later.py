@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from rtbridge.runtime import Watch
 from rtbridge.transports.carrier import Carrier
 from rtbridge.wsgi.carrier import Place
 from rtbridge.wsgi.http import Response
@@ -100,13 +101,13 @@ class Upgrade:
 
     Attributes:
         head: the 101 response, which is still to be sent; empty where the server sent it.
-        start: makes the connection of a carrier, a socket, and what was read of it beyond the handshake; gives
-            what ends it. In the turn.
+        start: makes the connection of a carrier, a socket, what was read of it beyond the handshake, and its watch
+            where it has one; gives what ends it. In the turn.
         place: where it parks.
     """
 
     head: bytes
-    start: Callable[[Carrier, socket.socket, bytes], Callable[[], None]]
+    start: Callable[[Carrier, socket.socket, bytes, Watch | None], Callable[[], None]]
     place: Place
 
 
