@@ -83,7 +83,7 @@ def test_what_is_refused_is_not_charged() -> None:
     client = greeted(house, address="203.0.113.7")
     calls(house, client, 30)
     rate = house.services.quotas._calls[2]
-    assert rate.bucket("203.0.113.7", house.loop.now())[0] == 2000.0 - 10
+    assert rate.tokens("203.0.113.7", house.loop.now()) == pytest.approx(2000.0 - 10)
 
 
 def test_new_subscriptions_have_a_rate() -> None:
@@ -189,6 +189,15 @@ def test_what_is_kept_is_bounded() -> None:
     for number in range(200):
         house.services.quotas.ask(f"user-{number}", f"203.0.113.{number}")
     assert [len(rate) for rate in house.services.quotas._subscribes] == [0, 50, 50]
+
+
+def test_who_has_done_nothing_for_a_while_is_forgotten() -> None:
+    house = make_house(rate_entries=50)
+    for start in (0, 100):
+        for number in range(start, start + 30):
+            house.services.quotas.ask(f"user-{number}", f"203.0.113.{number}")
+        assert [len(rate) for rate in house.services.quotas._subscribes] == [0, 30, 30]
+        house.loop.advance(60)
 
 
 def test_the_log_says_once_that_it_may_be_the_proxy(caplog: pytest.LogCaptureFixture) -> None:

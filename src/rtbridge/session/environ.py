@@ -46,7 +46,7 @@ _SHARED = (
     "HTTP_SEC_CH_UA", "HTTP_SEC_CH_UA_MOBILE", "HTTP_SEC_CH_UA_PLATFORM", "HTTP_USER_AGENT", "HTTP_X_FORWARDED_PROTO",
 )  # fmt: skip
 """What is the same for all browsers of one make: it is packed once, and they share the bytes."""
-_DROPPED = frozenset({*_SHARED, "HTTP_SEC_WEBSOCKET_KEY"})
+_DROPPED = frozenset({*_SHARED, "HTTP_SEC_WEBSOCKET_KEY", "rtbridge.address", "rtbridge.detach"})
 _LONGEST = 1_000  # characters of what is shared
 _COMPRESSED = b"z"  # before an own part; JSON begins with a brace
 _WORTH = 150  # bytes of a client's own part from which on it is compressed
@@ -56,7 +56,7 @@ Packed = tuple[bytes, bytes]
 
 
 def packed(environ: Mapping[str, Any]) -> Packed:
-    """The part of an environ that outlives its request: the texts, and of these no key of a handshake."""
+    """The part of an environ that outlives its request: the texts, but no key of a handshake and none of our notes."""
     values = tuple(map(environ.get, _SHARED))
     own = {
         key: value for key, value in environ.items() if key not in _DROPPED and isinstance(value, str | bool)

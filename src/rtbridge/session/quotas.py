@@ -12,6 +12,7 @@ paid. A limit of 0 is no limit.
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -27,43 +28,46 @@ if TYPE_CHECKING:
 _log = logging.getLogger("rtbridge")
 _PAUSE = 5.0  # seconds to stay away from a limit that is no rate
 _SCOPES = ("session", "user", "address")
+_ONE = 0.999  # of a token: times are sums of many small parts
 _Keys = tuple[str, str, str]
 """Who is charged, by scope; "" where nobody is known."""
 
 
 class Rate:
-    """The buckets of one limit, by whom they are of. `scope`: which of the keys that is."""
+    """The buckets of one limit, by whom they are of. `scope`: which of the keys that is.
 
-    __slots__ = ("_buckets", "_full", "_most", "limit", "rate", "scope")
+    A bucket is the time at which it will be full again, which says how much is in it now. One that is full is as good
+    as none and is forgotten soon: so those who do little, and that is nearly everybody, take no memory.
+    """
+
+    __slots__ = ("_burst", "_full_at", "_most", "limit", "rate", "scope")
 
     def __init__(self, limits: Limits, scope: int, kind: str) -> None:
         self.scope = scope
         self.limit = f"{_SCOPES[scope]}_{kind}"
         self.rate: float = getattr(limits, self.limit)
-        self._full = self.rate * limits.rate_burst
+        self._burst = limits.rate_burst
         self._most = limits.rate_entries
-        self._buckets: OrderedDict[str, list[float]] = OrderedDict()  # longest unused first
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # longest unused first
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._full_at)
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._buckets
+    def tokens(self, key: str, now: float) -> float:
+        """How many there are; less than none is a debt."""
+        return (self._burst - max(0.0, self._full_at.get(key, now) - now)) * self.rate
 
-    def bucket(self, key: str, now: float) -> list[float]:
-        """Its tokens now, and when that was."""
-        buckets = self._buckets
-        bucket = buckets.get(key)
-        if bucket is None:
-            bucket = buckets[key] = [self._full, now]
-            if len(buckets) > self._most:
-                buckets.popitem(last=False)
-            return bucket
-        tokens = bucket[0] + (now - bucket[1]) * self.rate
-        bucket[0] = tokens if tokens < self._full else self._full
-        bucket[1] = now
+    def take(self, key: str, tokens: float, now: float) -> None:
+        """Take some, whether they are there or not."""
+        buckets = self._full_at
+        full_at = buckets.get(key, now)
+        buckets[key] = (full_at if full_at > now else now) + tokens / self.rate
         buckets.move_to_end(key)
-        return bucket
+        for _ in range(2):  # more than came
+            oldest = next(iter(buckets.values()), math.inf)
+            if oldest > now and len(buckets) <= self._most:
+                return
+            buckets.popitem(last=False)
 
 
 class Quotas:
@@ -144,24 +148,24 @@ class Quotas:
 
     def _admit(self, rates: tuple[Rate, ...], keys: _Keys) -> None:
         now = self._now()
-        taken: list[list[float]] = []
+        taken: list[tuple[Rate, str]] = []
         for rate in rates:
             key = keys[rate.scope]
             if key:
-                bucket = rate.bucket(key, now)
-                if bucket[0] < 1.0:
-                    self._refuse(rate.limit, rate.rate, (1.0 - bucket[0]) / rate.rate)
-                taken.append(bucket)
+                tokens = rate.tokens(key, now)
+                if tokens < _ONE:
+                    self._refuse(rate.limit, rate.rate, (1.0 - tokens) / rate.rate)
+                taken.append((rate, key))
         self._check_debt(keys, now)
-        for bucket in taken:
-            bucket[0] -= 1.0
+        for rate, key in taken:
+            rate.take(key, 1.0, now)
 
     def _check_debt(self, keys: _Keys, now: float) -> None:
         """Refuse who has sent more than is paid for."""
         for rate in self._bytes:
             key = keys[rate.scope]
-            if key and key in rate:
-                tokens = rate.bucket(key, now)[0]
+            if key:
+                tokens = rate.tokens(key, now)
                 if tokens < 0:
                     self._refuse(rate.limit, rate.rate, -tokens / rate.rate)
 
@@ -170,7 +174,7 @@ class Quotas:
         for rate in self._bytes:
             key = keys[rate.scope]
             if key:
-                rate.bucket(key, now)[0] -= size
+                rate.take(key, size, now)
 
     def _refuse(self, limit: str, value: float, wait: float) -> None:
         self._metrics.add("quota_refusals")
