@@ -9,25 +9,24 @@ from rtbridge.protocol.codecs import Codec
 from rtbridge.runtime import Spoke
 from rtbridge.session.services import Services
 from rtbridge.transports.carrier import Carrier
-from rtbridge.transports.shortpoll import ShortPoll
+from rtbridge.transports.shortpoll import Poll
 
 
-class LongPoll(ShortPoll):
+class LongPoll(Poll):
     """One parked POST.
 
     Args:
-        wait: seconds to wait for a reply or push besides the hello.
+        wait: seconds to wait for a reply or push besides the hello, more than 0.
     """
 
     transport = "longpoll"
-    __slots__ = ("_expired", "_spoke", "_wait")
+    __slots__ = ("_spoke", "_wait")
 
     def __init__(
         self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier, wait: float
     ) -> None:
         super().__init__(services, environ, codec, carrier)
         self._wait = wait
-        self._expired = False
         self._spoke: Spoke | None = None
 
     def start(self, commands: Iterable[object]) -> None:
@@ -41,14 +40,14 @@ class LongPoll(ShortPoll):
 
     def hurry(self) -> None:
         """Answer now, with what there is. In the turn."""
-        self._expired = True
+        self._wait = 0
         self.due()
 
     def _answerable(self) -> bool:
         # The hello's own reply is not news; without an identity the hello failed, and that is.
         messages, session = self._messages or (), self._session
         no_news = 0 if session.greeting is not None else 1
-        return self._expired or len(messages) > no_news or session.identity is None
+        return not self._wait or len(messages) > no_news or session.identity is None
 
     def _answer(self) -> None:
         self._stop_waiting()

@@ -15,29 +15,24 @@ from rtbridge.session.session import Session
 from rtbridge.transports.carrier import Carrier, poll_wire, safely
 
 
-class ShortPoll:
+class Poll:
     """One POST: answered as soon as its commands are. The carrier is finished with the answer's body, or with
     None.
 
-    Args:
+    Attributes:
         interval: seconds the client is advised to wait before its next poll, or None for no advice beyond the
             hello's.
     """
 
     transport = "shortpoll"
-    __slots__ = ("_carrier", "_done", "_interval", "_messages", "_scheduled", "_session", "wire")
+    interval: float | None = None
+    __slots__ = ("_carrier", "_done", "_messages", "_scheduled", "_session", "wire")
 
     def __init__(
-        self,
-        services: Services,
-        environ: Mapping[str, Any],
-        codec: Codec,
-        carrier: Carrier,
-        interval: float | None = None,
+        self, services: Services, environ: Mapping[str, Any], codec: Codec, carrier: Carrier
     ) -> None:
         self.wire: Wire = poll_wire(codec)
         self._carrier = carrier
-        self._interval = interval
         self._messages: list[bytes] | None = None  # none is no list: a parked poll has none
         self._scheduled = False
         self._done = False
@@ -95,7 +90,7 @@ class ShortPoll:
             return
         session = self._session
         messages = [*session.take_greeting(), *(self._messages or ()), *parting_word(session)]
-        interval = 0.0 if session.more else self._interval
+        interval = 0.0 if session.more else self.interval
         self._end()
         self._carrier.finish(self.wire.codec.join_poll(messages, interval))
 
@@ -103,3 +98,20 @@ class ShortPoll:
         self._done = True
         self._session.close()
         del self._session  # it refers to us: so both go now, and not when the collector comes to them
+
+
+class ShortPoll(Poll):
+    """A poll that does not wait. Args: see `Poll`."""
+
+    __slots__ = ("interval",)
+
+    def __init__(
+        self,
+        services: Services,
+        environ: Mapping[str, Any],
+        codec: Codec,
+        carrier: Carrier,
+        interval: float | None = None,
+    ) -> None:
+        super().__init__(services, environ, codec, carrier)
+        self.interval = interval

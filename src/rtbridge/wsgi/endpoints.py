@@ -24,7 +24,7 @@ from rtbridge.session.services import Services
 from rtbridge.transports.carrier import Carrier
 from rtbridge.transports.eventstream import EventStream
 from rtbridge.transports.longpoll import LongPoll
-from rtbridge.transports.shortpoll import ShortPoll
+from rtbridge.transports.shortpoll import Poll, ShortPoll
 from rtbridge.transports.websocket import WebSocket
 from rtbridge.wsgi import sockets
 from rtbridge.wsgi.carrier import NoStack, Parking, RequestCarrier
@@ -275,9 +275,9 @@ def _start_poll(
     asked: PollRequest,
     may_park: bool,
     carrier: Carrier,
-) -> ShortPoll:
+) -> Poll:
     limits = services.limits
-    poll: ShortPoll
+    poll: Poll
     if may_park:
         poll = LongPoll(services, environ, codec, carrier, min(limits.poll_wait, asked.wait))
     else:
