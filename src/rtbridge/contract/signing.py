@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from itsdangerous import Signer
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _WORTH = 200
 """Bytes of JSON from which on compressing is tried: less hardly ever gets shorter, and zlib begins with 256 KiB."""
 _MOST = 1_048_576
@@ -37,7 +38,7 @@ class Signed:
 
     def dumps(self, value: object) -> str:
         """The value as JSON, signed: ASCII, fit for a header."""
-        payload = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        payload = _encode(value).encode()
         packed = zlib.compress(payload) if len(payload) >= _WORTH else payload
         if len(packed) < len(payload) - 1:
             text = b"." + _base64(packed)
@@ -54,7 +55,7 @@ class Signed:
         text, _, signature = signed.encode("ascii").rpartition(b".")
         for key in self._keys:
             if hmac.compare_digest(_signature(key, text), signature):
-                return json.loads(_payload(text))
+                return json.loads(_payload(text).decode())
         raise ValueError("not signed by us")
 
 
