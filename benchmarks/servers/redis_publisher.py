@@ -23,7 +23,7 @@ from collections.abc import Callable  # noqa: E402
 
 import gevent  # noqa: E402
 
-GREENLETS, PACED, SIZE = 64, 512, 128
+GREENLETS, PACED, SIZE = 64, 128, 128
 SCRIPT = """
 local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000, offset .. '-0', 'd', ARGV[1])
