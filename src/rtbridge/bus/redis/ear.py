@@ -28,7 +28,7 @@ CONNECT = 2.0
 PROBE_EVERY, PROBE_PATIENCE = 2.5, 4.0
 """Seconds between probes, and until one that did not arrive shows that we are deaf."""
 MANY = 32
-"""Messages after which others have their turn."""
+"""Publications after which others have their turn."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 
 
@@ -58,8 +58,8 @@ class Owner(Protocol):
     def is_right(self, ear: Ear, address: Address) -> bool:
         """Whether that is still the server it should listen to, as far as is known."""
 
-    def heard(self, payload: bytes) -> None:
-        """A notification."""
+    def heard(self, payload: bytes) -> int:
+        """A notification; how many publications it told of."""
 
     def live(self) -> None:
         """All lanes are confirmed, after a time in which they were not."""
@@ -234,15 +234,13 @@ class Ear:
             if anew and not self._asked and not self._changes:
                 anew = False
                 self._owner.live()
-            messages = link.receive(self._next_probe)
-            for message in messages:
-                self._message(message)
-            if len(messages) >= MANY:
+            if sum(map(self._message, link.receive(self._next_probe))) >= MANY:
                 self.world.give_way()  # more may be there already: then reading waits for nothing
             if time.monotonic() >= self._next_probe:
                 self._check(link)
 
-    def _message(self, message: Any) -> None:
+    def _message(self, message: Any) -> int:
+        """How many publications it told of."""
         kind = message[0] if isinstance(message, list) else b""
         if kind in (b"message", b"smessage"):
             if message[1] == self._probe.name:
@@ -250,13 +248,14 @@ class Ear:
                     self.lag = time.monotonic() - (self._probed or time.monotonic())
                     self._probed = None
             else:
-                self._owner.heard(message[2])
+                return self._owner.heard(message[2])
         elif kind in (b"subscribe", b"ssubscribe"):
             self._confirm(message[1])
         elif kind == b"sunsubscribe" and message[1] in self._lanes and message[1] not in self._asked:
             raise LinkLost("a slot of the Redis Cluster has moved")
         elif isinstance(message, Exception):
             raise LinkLost(f"Redis does not let us subscribe: {message}")
+        return 0
 
     def _confirm(self, name: bytes) -> None:
         with self._lock:

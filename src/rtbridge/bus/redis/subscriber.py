@@ -168,17 +168,18 @@ class Subscriber:
         except BusError as error:
             logger.debug("A probe was not published: %s", error)
 
-    def heard(self, payload: bytes) -> None:
+    def heard(self, payload: bytes) -> int:
         name, head, news = payload.split(b"\n", 2)
         channel = self._watched.get(name)
         listener = self.listener
         if channel is None or listener is None:
-            return
+            return 0
         epoch, publications = answers.notification(head, news)
         try:
             listener.arrived(channel, epoch, *publications)
         except Exception:
             logger.exception("The listener of the bus failed")
+        return len(publications)
 
     def live(self) -> None:
         self._breaker.close()
