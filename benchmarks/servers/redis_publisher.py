@@ -1,7 +1,8 @@
 """A process beside the servers that publishes through Redis: `redis_publisher.py HOW REDIS_PORT`.
 
-HOW is `rtbridge` (a channel's publish), `bus` (only its bus), `plain` (redis-py, one EVALSHA for each, the same work
-in Redis), `socketio` (python-socketio's write-only RedisManager), or `positions-N` (asks for N positions instead).
+HOW is `rtbridge` (a channel's publish), `bus` (only its bus), `apart` (its bus, and 64 channels in turn, so that each
+publication is a command of its own), `plain` (redis-py, one EVALSHA for each, the same work in Redis), `socketio`
+(python-socketio's write-only RedisManager), or `positions-N` (asks for N positions instead).
 It says `ready`; then it answers each line `RATE COUNT`, when it has published so many, with one line of JSON. RATE
 publications a second, in ticks of a millisecond as node_redis.js has them, and by so many greenlets that they need not
 wait for one another, as its do not; 0: 64 greenlets, each as fast as it can. A text says when it left:
@@ -14,6 +15,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import itertools  # noqa: E402
 import json  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
@@ -50,6 +52,14 @@ def bus(url: str) -> Publish:
     return lambda text: rt._bus.publish("feed", json.dumps(text).encode(), feed.keep)
 
 
+def apart(url: str) -> Publish:
+    from redis_app import make
+
+    rt, feed = make(url)
+    channels = itertools.cycle([f"feed/{number}" for number in range(64)])
+    return lambda text: rt._bus.publish(next(channels), json.dumps(text).encode(), feed.keep)
+
+
 def plain(url: str) -> Publish:
     import redis
 
@@ -76,7 +86,9 @@ def main(how: str, port: str) -> None:
     if how.startswith("positions-"):
         publish = positions(url, int(how.removeprefix("positions-")))
     else:
-        publish = {"rtbridge": rtbridge, "bus": bus, "plain": plain, "socketio": socketio}[how](url)
+        publish = {"rtbridge": rtbridge, "bus": bus, "apart": apart, "plain": plain, "socketio": socketio}[
+            how
+        ](url)
     publish(f"~{0:08d}@".ljust(SIZE, "x"))  # the connection, the script
     print("ready", flush=True)
     for line in sys.stdin:
