@@ -70,6 +70,7 @@ def test_results_survive_both_codecs(value, positions):
     message = Result(4, "p7Gd0LxQ4W2uYt1k", data.encode(value), positions)
     for codec in both():
         assert parse_server_message(codec.decode(codec.encode(message))) == message
+    assert JSON.encode(message) == JSON.encode_map(message.to_wire())
 
 
 @given(st.dictionaries(st.text(max_size=8), VALUES, max_size=20))

@@ -150,12 +150,23 @@ _FIELDS = (
     "recent",
     "presence",
     "snapshot",
+    "call_id",
+    "name",
+    "params",
 )
 _COMMANDS = st.builds(
     lambda kind, usual, odd: {"type": kind} | usual | odd,
-    st.sampled_from(["hello", "subscribe"]) | _ODD,
+    st.sampled_from(["hello", "subscribe", "call"]) | _ODD,
     st.fixed_dictionaries(
-        {"id": st.just(7), "version": st.just(1), "instance": st.just("p7Gd0LxQ"), "channel": st.just("a/b")}
+        {
+            "id": st.just(7),
+            "version": st.just(1),
+            "instance": st.just("p7Gd0LxQ"),
+            "channel": st.just("a/b"),
+            "call_id": st.just("p7Gd0LxQ"),
+            "name": st.just("x" * 200) | st.just("é" * 101),
+            "params": st.just({"text": "x"}),
+        }
     ),
     st.dictionaries(st.sampled_from(_FIELDS), _ODD | _TEXTS, max_size=3),
 ).flatmap(
@@ -188,3 +199,5 @@ def test_the_usual_way_is_taken():
     subscribe = {"type": "subscribe", "id": 2, "channel": "a/b", "position": "kX3f9Q2a.17", "snapshot": True}
     assert commands._usual_hello(hello) == parse_command(hello)
     assert commands._usual_subscribe(subscribe) == parse_command(subscribe)
+    call = {"type": "call", "id": 3, "call_id": "p7Gd0LxQ", "name": "photos.comment", "params": {"id": 1}}
+    assert commands._usual_call(call) == parse_command(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import pytest
@@ -9,7 +10,8 @@ from annotated_types import MaxLen
 
 from rtbridge.config import Limits
 from rtbridge.errors import BusUnavailable, Refused
-from rtbridge.session.calls import current_call
+from rtbridge.protocol.codes import ErrorCode
+from rtbridge.session.calls import Outcome, current_call
 from support.house import House, StubClient
 
 
@@ -74,6 +76,23 @@ def test_a_retry_gets_the_stored_reply(house: House, client: StubClient) -> None
     first, second = client.send(call("once"))[0], client.send(call("once"))[0]
     assert first["data"] == second["data"] == 1 and ran == [1]
     assert client.send(call("once", "call-0002"))[0]["data"] == 2
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(b"null"),
+        Outcome('{"a":"\\"\u00e9\u2028"}'.encode(), {"feed": "e.1", 'odd "ch\u00e4nnel': "e.2"}),
+        Outcome(code=ErrorCode.INVALID, message="no", fields=(("text", "too long"),)),
+        Outcome(b"1", code=ErrorCode.REFUSED, message="no"),
+    ],
+)
+def test_a_noted_outcome_is_read_back_as_it_was(outcome: Outcome) -> None:
+    noted = outcome.dump()
+    assert Outcome.load(noted) == outcome
+    data = None if outcome.data is None else outcome.data.decode()
+    fields = [list(pair) for pair in outcome.fields]
+    assert json.loads(noted) == [data, outcome.positions, outcome.code, outcome.message, fields]
 
 
 def test_a_retry_on_another_connection_waits_for_the_one_still_running(

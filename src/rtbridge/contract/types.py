@@ -25,6 +25,7 @@ from rtbridge.protocol import data
 
 _MAX_FIELDS = 20
 _MAX_PATH = 200
+_LEAVES = (str, int, float, bytes, type(None))
 
 
 class Schema:
@@ -111,7 +112,7 @@ def _jsonable(value: object) -> object:
 
 def _string_keys(value: object) -> object:
     """`value` with keys as JSON has them: the 7 of `{7: "x"}` is "7" on the wire; `load` reads it back."""
-    if isinstance(value, str | int | float):  # to ask whether it is a Mapping takes longest
+    if isinstance(value, _LEAVES):  # to ask whether it is a Mapping takes longest
         return value
     if isinstance(value, Mapping):
         texts = {_key(key): _string_keys(item) for key, item in value.items()}

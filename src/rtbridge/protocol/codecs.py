@@ -15,7 +15,7 @@ from json.encoder import encode_basestring
 from typing import Protocol
 
 from rtbridge.protocol import data as _data
-from rtbridge.protocol.messages import Canonical, Command, HelloReply, ServerMessage
+from rtbridge.protocol.messages import Canonical, Command, HelloReply, Result, ServerMessage
 from rtbridge.protocol.positions import Position
 from rtbridge.protocol.publications import Publication
 
@@ -89,6 +89,8 @@ class JsonCodec:
         """See `Codec`."""
         if isinstance(message, HelloReply):
             return _hello(message)
+        if isinstance(message, Result):
+            return _result(message)
         return self.encode_map(message.to_wire())
 
     def encode_command(self, command: Command) -> bytes:
@@ -180,6 +182,8 @@ def _dumps(value: object) -> bytes:
         return repr(value).encode()
     if type(value) is list:
         return b"[%b]" % b",".join(map(_dumps, value))
+    if value is None:
+        return b"null"
     return _encode_json(value).encode("utf-8", "replace")
 
 
@@ -193,6 +197,17 @@ def _hello(message: HelloReply) -> bytes:
         b"" if message.token is None else b',"token":' + _dumps(message.token),
         _dumps(message.expires_in),
         _terms(message.transport, message.offers, message.ping, message.wait, message.interval),
+    )
+
+
+def _result(message: Result) -> bytes:
+    """As `encode_map` writes it; clients that publish wait for one after the other."""
+    positions = [b"%b:%b" % (_dumps(channel), _dumps(at)) for channel, at in message.positions.items()]
+    return b'{"type":"result","id":%d,"call_id":%b,"data":%b,"positions":{%b}}' % (
+        message.id,
+        _dumps(message.call_id),
+        message.data,
+        b",".join(positions),
     )
 
 

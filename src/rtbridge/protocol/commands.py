@@ -18,6 +18,7 @@ VERSION = 1
 """The version of the protocol that this code speaks."""
 _HELLO = ("id", "version", "instance", "token")
 _SUBSCRIBE = ("id", "channel", "position", "snapshot")
+_CALL = ("id", "call_id", "name", "params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,10 @@ def parse_command(obj: object) -> Command:
     """
     if isinstance(obj, dict):
         kind = obj.get("type")
-        usual = (
-            _usual_hello(obj) if kind == "hello" else _usual_subscribe(obj) if kind == "subscribe" else None
-        )
-        if usual is not None:
-            return usual
+        usual = _USUAL.get(kind) if type(kind) is str else None
+        command = None if usual is None else usual(obj)
+        if command is not None:
+            return command
     return _parse(obj)
 
 
@@ -248,6 +248,23 @@ def _usual_subscribe(obj: dict[str, object]) -> Subscribe | None:
         )
     except ProtocolError:
         return None
+
+
+def _usual_call(obj: dict[str, object]) -> Call | None:
+    """A call as most are; see `_usual_hello`."""
+    command_id, call_id, name, params = map(obj.get, _CALL)
+    if not (
+        type(command_id) is int
+        and 1 <= command_id <= MAX_OFFSET
+        and type(call_id) is str
+        and RANDOM_ID.fullmatch(call_id) is not None
+        and type(name) is str
+        and 1 <= len(name) <= 200
+        and name.isascii()
+        and type(params) is dict
+    ):
+        return None
+    return Call(command_id, call_id, name, params)
 
 
 def _parse(obj: object) -> Command:
@@ -351,3 +368,4 @@ _PARSERS = MappingProxyType(
         "bye": _bye,
     }
 )
+_USUAL = MappingProxyType({"hello": _usual_hello, "subscribe": _usual_subscribe, "call": _usual_call})
