@@ -96,7 +96,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_ended", "_house", "_looping", "_needed", "_received", "_searched", "_served", "_unsent", "_watch", "deadline",
+        "_ended", "_house", "_looping", "_needed", "_received", "_served", "_unsent", "_watch", "deadline",
         "exchange", "sock", "state",
     )  # fmt: skip
 
@@ -104,7 +104,6 @@ class Connection:
         self._house = house
         self.sock = sock
         self._received = received
-        self._searched = 0  # bytes in which the end of the head is not
         self._needed = 0  # bytes that the request is known to have
         self._unsent = b""
         self._ended = False  # the client sends nothing any more
@@ -158,13 +157,16 @@ class Connection:
             self._came(data)
 
     def _came(self, data: bytes) -> None:
+        searched = 0
         if self._received:
+            # Where no head was found before, its end is in what came now, or begins in the three bytes before.
+            searched = 0 if self._needed else max(0, len(self._received) - 3)
             self._received += data
         else:
             self._received = data
             if self.state is State.READING:
                 self.deadline = self._house.loop.now() + self._house.limits.head_timeout
-        self.go_on()
+        self.go_on(searched)
         if self._received:
             self._update_watch()
 
@@ -181,24 +183,28 @@ class Connection:
         if self.exchange is not None:
             self.exchange.left(self)
 
-    def go_on(self) -> None:
-        """Take up the requests that are here, one after the other, as long as each is answered at once."""
+    def go_on(self, searched: int = 0) -> None:
+        """Take up the requests that are here, one after the other, as long as each is answered at once.
+
+        Args:
+            searched: bytes in which the first one's head does not end.
+        """
         if self._looping:
             return
         self._looping = True
         try:
             while self.state is State.READING and len(self._received) > self._needed and not self._unsent:
-                if not self._next_request():
+                if not self._next_request(searched):
                     break
+                searched = 0
         finally:
             self._looping = False
 
-    def _next_request(self) -> bool:
+    def _next_request(self, searched: int) -> bool:
         """Whether there was a whole one."""
         received, house = self._received, self._house
-        found = end_of(received, self._searched)
+        found = end_of(received, searched)
         if found is None:
-            self._searched = max(0, len(received) - 3)
             if len(received) > _MAX_HEAD:
                 house.strange(self)
             return False
@@ -214,7 +220,7 @@ class Connection:
     def take(self, size: int) -> None:
         """The first `size` bytes received are a request that will be answered."""
         self._received = self._received[size:]
-        self._searched = self._needed = 0
+        self._needed = 0
         self._served = True
         self.state = State.BUSY
         self.deadline = math.inf
