@@ -17,13 +17,13 @@ monkey.patch_all()
 
 import itertools  # noqa: E402
 import json  # noqa: E402
-import math  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.lock import Semaphore  # noqa: E402
 
 GREENLETS, PACED, SIZE = 64, 128, 128
 SCRIPT = """
@@ -99,6 +99,7 @@ def main(how: str, port: str) -> None:
 def run(publish: Publish, rate: float, count: int) -> dict[str, object]:
     taken: list[float] = []
     failed: list[str] = []
+    due = Semaphore(0)
     next_number = iter(range(1, count + 1))
 
     def one(number: int) -> None:
@@ -112,13 +113,24 @@ def run(publish: Publish, rate: float, count: int) -> dict[str, object]:
 
     def work() -> None:
         for number in next_number:
-            due = start + math.ceil(1000 * number / rate) / 1000 if rate else 0.0
-            if due > time.monotonic():
-                gevent.sleep(due - time.monotonic())
+            if rate:
+                due.acquire()
             one(number)
+
+    def pace() -> None:
+        """Let go what is due, once a millisecond."""
+        gone = 0
+        while gone < count:
+            now = min(count, int((time.monotonic() - start) * rate))
+            for _ in range(now - gone):
+                due.release()
+            gone = now
+            gevent.sleep(0.001)
 
     cpu = time.process_time()
     start = time.monotonic()
+    if rate:
+        gevent.spawn(pace)
     gevent.joinall([gevent.spawn(work) for _ in range(PACED if rate else GREENLETS)])
     wall = time.monotonic() - start
     taken.sort()
