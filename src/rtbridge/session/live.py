@@ -11,7 +11,6 @@ a group is bounded: more members make more groups, and other work has its turn i
 
 from __future__ import annotations
 
-from operator import methodcaller
 from typing import TYPE_CHECKING, Protocol
 
 from rtbridge.config import Limits
@@ -93,24 +92,19 @@ class LiveGroup:
             self.news(self.channel)
 
     def _send(self, data: bytes) -> list[tuple[Following, int]]:
-        """To each member; those that did not take all of it, and how much they took.
-
-        The loop is `extend`'s: between two sends not a line of Python is run.
-        """
-        members = self.members
-        sends = map(methodcaller("send", data), members.values())
-        took: list[int] = []
-        while len(took) < len(members):
-            try:
-                took.extend(sends)
-            except (BlockingIOError, InterruptedError):
-                took.append(0)
-            except OSError:
-                took.append(LOST)
+        """To each member; those that did not take all of it, and how much they took."""
         size = len(data)
-        if took.count(size) == len(took):
-            return []
-        return [(member, sent) for member, sent in zip(members, took, strict=True) if sent != size]
+        failed: list[tuple[Following, int]] = []
+        for member, sink in self.members.items():
+            try:
+                sent = sink.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                sent = LOST
+            if sent != size:
+                failed.append((member, sent))
+        return failed
 
     def abandon(self) -> None:
         """What comes next is not in the tail: let each member read on, and be told of a gap, by itself."""
