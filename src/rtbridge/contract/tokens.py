@@ -11,9 +11,10 @@ import hashlib
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rtbridge.config import Limits
+from rtbridge.contract.grants import NONE, Grants
 from rtbridge.contract.signing import Signed
 from rtbridge.errors import ConfigError
 
@@ -39,7 +40,7 @@ class Claims:
     fingerprint: str
     issued: float
     expires: float
-    channels: Mapping[str, float] = field(default_factory=dict)
+    channels: Mapping[str, float] = NONE
 
 
 class Tokens:
@@ -117,11 +118,11 @@ def _claims(payload: object, ttl: float) -> Claims | None:
     if not isinstance(grants, dict):
         return None
     latest = issued + math.ceil(ttl * 1000)
-    channels: dict[str, float] = {}
-    for channel, expiry in grants.items():
-        if not isinstance(expiry, int):
-            return None
-        channels[channel] = (expiry if expiry < latest else latest) / 1000
+    if not all(isinstance(expiry, int) for expiry in grants.values()):
+        return None
+    channels = Grants(
+        (channel, (expiry if expiry < latest else latest) / 1000) for channel, expiry in grants.items()
+    )
     return Claims(client_id, user_id, fingerprint, issued / 1000, min(expires, latest) / 1000, channels)
 
 
