@@ -61,7 +61,7 @@ GRIDS = {
         Grid(workload, (10, 100, 500, 1000), (0.1, 0.2, 5, 20), 500, 5, 12) for workload in (PHOTOS, PLAIN)
     ],
 }
-BUDGETS = {"quick": 65, "standard": 400, "full": 3600}
+BUDGETS = {"quick": 65, "standard": 480, "full": 3600}
 """Seconds, past which nothing further begins."""
 
 
