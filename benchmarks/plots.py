@@ -255,7 +255,9 @@ def peers(data: dict[str, Any]) -> Figure | None:
     ax.get_yticklabels()[names.index(RTBRIDGE)].set_fontweight("bold") if RTBRIDGE in names else None
     ax.margins(x=0.06)
     low, high = ax.get_xlim()
-    plain_numbers(ax.xaxis, [tick for tick in ROUND if low <= tick <= high])
+    ticks = [tick for tick in ROUND if low <= tick <= high]
+    # Over more than two decades only 1, 10, 100 and so on have room.
+    plain_numbers(ax.xaxis, [tick for tick in ticks if high < 100 * low or str(tick).startswith("1")])
     return figure
 
 
