@@ -28,12 +28,7 @@ class Grants(Mapping[str, float]):
 
     def until(self, channel: str) -> float:
         """Until when the channel is granted; 0.0 if it is not."""
-        flat = self._flat
-        for at in range(0, len(flat), 2):
-            if flat[at] == channel:
-                until: float = flat[at + 1]
-                return until
-        return 0.0
+        return self.get(channel, 0.0)
 
     def plus(self, channel: str, until: float) -> Grants:
         """These and another, in place of an older one for the same channel."""
@@ -44,10 +39,11 @@ class Grants(Mapping[str, float]):
         return Grants([each for each in self.items() if each[0] != channel]) if channel in self else self
 
     def __getitem__(self, channel: str) -> float:
-        for name, until in zip(self._flat[::2], self._flat[1::2], strict=True):
-            if name == channel:
-                found: float = until
-                return found
+        flat = self._flat
+        for at in range(0, len(flat), 2):
+            if flat[at] == channel:
+                until: float = flat[at + 1]
+                return until
         raise KeyError(channel)
 
     def __iter__(self) -> Iterator[str]:

@@ -189,9 +189,8 @@ class Fanout:
             and publications[0].offset == tail.last + 1
             and publications[-1].offset == tail.last + len(publications)
         ):
-            self._stock.append(
-                tail, *map(Entry, publications)
-            )  # they were published together: there is no hole
+            # They were published together: there is no hole.
+            self._stock.append(tail, *map(Entry, publications))
             self._mark(watched)
             return
         for publication in publications:

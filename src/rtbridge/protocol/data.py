@@ -226,9 +226,7 @@ def _deeper_than(value: object, limit: int) -> bool:
 
 
 def _tagged_object(pairs: list[tuple[str, object]]) -> object:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key comes twice")
+    value = object_of(pairs)
     if len(value) == 1 and _TAG.fullmatch(only := next(iter(value))):
         if only == "$bytes":
             return _bytes(value[only])

@@ -19,9 +19,7 @@ from rtbridge.errors import HandshakeError
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_KEY = re.compile(
-    r"[A-Za-z0-9+/]{21}[AQgw]=="
-)  # 16 bytes: the last character has four bits that must be zero
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")  # 16 bytes: the last character's four lowest bits must be zero
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})

@@ -61,10 +61,8 @@ def packed(environ: Mapping[str, Any]) -> Packed:
     own = {
         key: value for key, value in environ.items() if key not in _DROPPED and isinstance(value, str | bool)
     }
-    if sum([len(value) for value in values if type(value) is str]) <= _LONGEST:
-        shared = _packed_once(values)
-    else:
-        shared = _compressed(json.dumps(_texts(values)).encode())
+    short = sum([len(value) for value in values if type(value) is str]) <= _LONGEST
+    shared = (_packed_once if short else _pack)(values)
     text = json.dumps(own).encode()
     return shared, text if len(text) < _WORTH else _COMPRESSED + _compressed(text)
 
@@ -78,13 +76,12 @@ def unpacked(packed: Packed) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=500)
-def _packed_once(values: tuple[object, ...]) -> bytes:
-    return _compressed(json.dumps(_texts(values)).encode())
+def _pack(values: tuple[object, ...]) -> bytes:
+    texts = {key: value for key, value in zip(_SHARED, values, strict=True) if isinstance(value, str | bool)}
+    return _compressed(json.dumps(texts).encode())
 
 
-def _texts(values: tuple[object, ...]) -> dict[str, object]:
-    return {key: value for key, value in zip(_SHARED, values, strict=True) if isinstance(value, str | bool)}
+_packed_once = lru_cache(maxsize=500)(_pack)
 
 
 def _compressed(text: bytes) -> bytes:
